@@ -1,0 +1,137 @@
+"""Every bound, timeout and default of the service, with its name, type and meaning.
+
+It knows nothing of what the settings are used for. Invariant: a value comes from, in this order, a
+flag, the environment (`LONGTAKE_...`), the settings file, the default here; a name that is not here
+is an error wherever it comes from, and no other file reads the environment.
+"""
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from service.errors import ConfigError
+
+ENV_PREFIX = "LONGTAKE_"
+CONFIG_FILE_VARIABLE = "LONGTAKE_CONFIG"
+# Variables with our prefix that are not settings of the service.
+_OTHER_VARIABLES = frozenset({CONFIG_FILE_VARIABLE, "LONGTAKE_REFERENCE"})
+
+
+class ServiceConfig(BaseModel):
+    """The settings. Times are in seconds, sizes in bytes. `ServiceConfig()` is the defaults, whatever the
+    environment holds; `load_config` looks at flags, environment and file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    allowed_origins: tuple[str, ...] = Field(
+        (),
+        description="Origins of pages, besides the service's own, that may open the WebSocket"
+        " (`https://example.org`, separated by commas in the environment).",
+    )
+
+    preset: str = Field("demo", min_length=1, description="The model the worker loads.")
+    random_weights: bool = Field(False, description="Run the preset without its files, for load tests.")
+    worker_threads: int = Field(1, ge=1, le=256, description="Threads of the engine for one operation.")
+    encoder_threads: int = Field(1, ge=1, le=64, description="Threads that encode frames.")
+    lead_blocks: int = Field(1, ge=1, le=16, description="Blocks a live session may be made ahead of its clock.")
+
+    max_sessions: int = Field(4, ge=1, le=4096, description="Sessions at once.")
+    max_connections: int = Field(256, ge=1, le=65536, description="WebSocket connections at once.")
+    max_seconds: float = Field(3600.0, gt=0, description="Longest video of one session, in seconds of media.")
+    max_message_bytes: int = Field(
+        65536, ge=1024, description="Longest message from a client; a longer one closes with 1009."
+    )
+    max_json_depth: int = Field(8, ge=3, le=64, description="Deepest nesting of a message.")
+    max_prompt_chars: int = Field(2000, ge=1, le=2000, description="Longest prompt, in characters.")
+    interaction_queue: int = Field(
+        16, ge=1, le=1024, description="Interactions of a session that may wait for their block."
+    )
+    message_rate: float = Field(50.0, gt=0, description="Messages a connection may send per second, on average.")
+    message_burst: int = Field(100, ge=1, description="Messages a connection may send at once.")
+    session_credits: int = Field(
+        2, ge=1, le=64, description="Chunks of a session between the worker and the client's socket."
+    )
+    control_queue: int = Field(64, ge=8, le=4096, description="Control messages that may wait for a client's socket.")
+
+    start_timeout: float = Field(10.0, gt=0, description="Wait for `session.start` after connecting.")
+    idle_timeout: float = Field(
+        300.0,
+        gt=0,
+        description="Wait in a session for a sign of life: a message from the client or a chunk it took.",
+    )
+    send_timeout: float = Field(30.0, gt=0, description="Wait for a client to take one message.")
+    ping_interval: float = Field(20.0, gt=0, description="Time between WebSocket pings.")
+    ping_timeout: float = Field(20.0, gt=0, description="Wait for a WebSocket pong.")
+    stop_timeout: float = Field(10.0, gt=0, description="Wait for the worker to end a session that was stopped.")
+    worker_start_timeout: float = Field(120.0, gt=0, description="Wait for the worker to load and warm up.")
+    heartbeat_interval: float = Field(1.0, gt=0, description="Time between heartbeats of the worker.")
+    heartbeat_timeout: float = Field(5.0, gt=0, description="Silence after which the worker counts as dead.")
+    block_deadline: float = Field(
+        30.0, gt=0, description="Longest time for one block before the worker counts as hung."
+    )
+    drain_timeout: float = Field(30.0, gt=0, description="Wait for sessions to end at shutdown.")
+
+    @field_validator("allowed_origins", mode="before")
+    @classmethod
+    def _split_origins(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+        return value
+
+
+def load_config(
+    flags: Mapping[str, object] | None = None,
+    file: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> ServiceConfig:
+    """The settings from flags, environment, file and defaults, in this order.
+
+    Args:
+        flags: settings given by name; those that are None were not given.
+        file: a TOML file; without one, the file that `LONGTAKE_CONFIG` names, if any.
+        environment: the process's own by default.
+
+    Raises:
+        ConfigError: a name is unknown, a value is wrong, or the file cannot be read.
+    """
+    variables = os.environ if environment is None else environment
+    if file is None and variables.get(CONFIG_FILE_VARIABLE):
+        file = Path(variables[CONFIG_FILE_VARIABLE])
+    from_file = _read_file(file) if file else {}
+    _refuse_unknown(from_file, f"file {file}")
+    from_environment = {
+        name.removeprefix(ENV_PREFIX).lower(): value
+        for name, value in variables.items()
+        if name.startswith(ENV_PREFIX) and name not in _OTHER_VARIABLES
+    }
+    _refuse_unknown(from_environment, f"environment ({ENV_PREFIX}...)")
+    from_flags = {name: value for name, value in (flags or {}).items() if value is not None}
+    _refuse_unknown(from_flags, "flags")
+    try:
+        return ServiceConfig.model_validate({**from_file, **from_environment, **from_flags})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"setting {name} is {first['input']!r}: {first['msg']}") from None
+
+
+def _read_file(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"settings file {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {file} is not TOML: {error}") from error
+
+
+def _refuse_unknown(names: Iterable[str], source: str) -> None:
+    unknown = sorted(set(names) - set(ServiceConfig.model_fields))
+    if unknown:
+        known = ", ".join(ServiceConfig.model_fields)
+        raise ConfigError(f"unknown setting {unknown[0]} in {source}; expected one of {known}")

@@ -1,0 +1,229 @@
+"""Every error the service can name: one exception tree, one registry of codes, one list of close codes.
+
+It knows nothing of sockets, HTTP frameworks, sessions or tensors. Invariant: a code that a user can
+see, over REST or over the WebSocket, has exactly one entry in REGISTRY, and codes are never reused
+for another meaning.
+
+    ServiceError                 anything this service raises on purpose
+    |-- ProtocolError            a message that cannot be accepted: code, field, what was expected
+    |-- ConfigError              a setting that is unknown or out of range
+    |-- SessionError             one session cannot go on; the others do
+    |   `-- CapacityError        there is no place for another session now
+    `-- WorkerError              the engine process is at fault
+        |-- WorkerUnavailable    it is not ready: starting, draining or gone
+        `-- WorkerDied           it ended or fell silent while sessions were running
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+
+class CloseCode(IntEnum):
+    """How a WebSocket ends. 1009 and 1007 are sent by the WebSocket layer itself."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    INVALID_TEXT = 1007
+    POLICY = 1008
+    TOO_BIG = 1009
+    INTERNAL = 1011
+    RESTART = 1012
+    TRY_LATER = 1013
+
+
+class ErrorCode(StrEnum):
+    """Stable names of everything that can go wrong. The meaning of each is in REGISTRY."""
+
+    JSON_INVALID = "json_invalid"
+    JSON_TOO_DEEP = "json_too_deep"
+    JSON_NUMBER_INVALID = "json_number_invalid"
+    JSON_DUPLICATE_KEY = "json_duplicate_key"
+    TEXT_INVALID = "text_invalid"
+    MESSAGE_NOT_OBJECT = "message_not_object"
+    TYPE_MISSING = "type_missing"
+    TYPE_UNKNOWN = "type_unknown"
+    FIELD_MISSING = "field_missing"
+    FIELD_UNKNOWN = "field_unknown"
+    FIELD_TYPE = "field_type"
+    FIELD_RANGE = "field_range"
+    FIELD_CHOICE = "field_choice"
+    PROMPT_MISSING = "prompt_missing"
+    PROMPT_CONFLICT = "prompt_conflict"
+    PROMPT_EMPTY = "prompt_empty"
+    PROMPT_TOO_LONG = "prompt_too_long"
+    WEIGHTS_INVALID = "weights_invalid"
+    MODEL_UNKNOWN = "model_unknown"
+    SIZE_INVALID = "size_invalid"
+    SEED_INVALID = "seed_invalid"
+    MODE_INVALID = "mode_invalid"
+    TRANSITION_INVALID = "transition_invalid"
+    FORMAT_UNSUPPORTED = "format_unsupported"
+    LENGTH_LIMIT = "length_limit"
+    POSITION_LIMIT = "position_limit"
+    BINARY_UNEXPECTED = "binary_unexpected"
+    SESSION_NOT_STARTED = "session_not_started"
+    SESSION_ALREADY_STARTED = "session_already_started"
+    SESSION_STOPPING = "session_stopping"
+    EVENT_ID_CONFLICT = "event_id_conflict"
+    INTERACTIONS_FULL = "interactions_full"
+    RATE_LIMITED = "rate_limited"
+    START_TIMEOUT = "start_timeout"
+    IDLE_TIMEOUT = "idle_timeout"
+    SLOW_CONSUMER = "slow_consumer"
+    CAPACITY = "capacity"
+    WORKER_UNAVAILABLE = "worker_unavailable"
+    WORKER_DIED = "worker_died"
+    SERVER_DRAINING = "server_draining"
+    ORIGIN_FORBIDDEN = "origin_forbidden"
+    SUBPROTOCOL_UNSUPPORTED = "subprotocol_unsupported"
+    NOT_FOUND = "not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    INTERNAL_ERROR = "internal_error"
+
+
+class WarningCode(StrEnum):
+    """What `session.warning` can say; nothing stops because of it."""
+
+    PROMPT_TRUNCATED = "prompt_truncated"
+    WORDS_UNKNOWN = "words_unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFacts:
+    """What a code means, whether asking again may help, and how it looks on each transport.
+
+    A fatal error ends the session and closes the socket with `close`; any other leaves both going.
+    """
+
+    description: str
+    http_status: int = 422
+    retryable: bool = False
+    close: CloseCode | None = None
+
+    @property
+    def fatal(self) -> bool:
+        return self.close is not None
+
+
+def _refused(description: str, http_status: int = 422, *, retryable: bool = False) -> ErrorFacts:
+    return ErrorFacts(description, http_status, retryable)
+
+
+def _ends(description: str, http_status: int, close: CloseCode, *, retryable: bool = False) -> ErrorFacts:
+    return ErrorFacts(description, http_status, retryable, close)
+
+
+REGISTRY: dict[ErrorCode, ErrorFacts] = {
+    ErrorCode.JSON_INVALID: _refused("The message is not JSON.", 400),
+    ErrorCode.JSON_TOO_DEEP: _refused("Arrays or objects are nested deeper than the limit.", 400),
+    ErrorCode.JSON_NUMBER_INVALID: _refused("A number is NaN, infinite or has too many digits.", 400),
+    ErrorCode.JSON_DUPLICATE_KEY: _refused("An object has the same key twice.", 400),
+    ErrorCode.TEXT_INVALID: _refused("A text holds a NUL or half a surrogate pair.", 400),
+    ErrorCode.MESSAGE_NOT_OBJECT: _refused("The message is JSON but not an object.", 400),
+    ErrorCode.TYPE_MISSING: _refused("The message has no `type`.", 400),
+    ErrorCode.TYPE_UNKNOWN: _refused("The message has a `type` that the server does not know.", 400),
+    ErrorCode.FIELD_MISSING: _refused("A required field is not there."),
+    ErrorCode.FIELD_UNKNOWN: _refused("The message has a field that its type does not have."),
+    ErrorCode.FIELD_TYPE: _refused("A field has a value of another JSON type."),
+    ErrorCode.FIELD_RANGE: _refused("A field is too small, too big, too short or too long."),
+    ErrorCode.FIELD_CHOICE: _refused("A field is not one of the words it can be."),
+    ErrorCode.PROMPT_MISSING: _refused("Neither `prompt` nor `prompts` was given."),
+    ErrorCode.PROMPT_CONFLICT: _refused("Both `prompt` and `prompts` were given."),
+    ErrorCode.PROMPT_EMPTY: _refused("A prompt has nothing in it that can be seen."),
+    ErrorCode.PROMPT_TOO_LONG: _refused("A prompt has more characters than the limit."),
+    ErrorCode.WEIGHTS_INVALID: _refused("A weight is negative or not finite, or all are zero."),
+    ErrorCode.MODEL_UNKNOWN: _refused("No such model is loaded.", 404),
+    ErrorCode.SIZE_INVALID: _refused("The model cannot make pictures of this size."),
+    ErrorCode.SEED_INVALID: _refused("The engine cannot use this seed."),
+    ErrorCode.MODE_INVALID: _refused("The engine does not know this mode or sink policy."),
+    ErrorCode.TRANSITION_INVALID: _refused("The engine cannot make this transition."),
+    ErrorCode.FORMAT_UNSUPPORTED: _refused("The worker cannot encode this format."),
+    ErrorCode.LENGTH_LIMIT: _refused("The session would be longer than the server allows."),
+    ErrorCode.POSITION_LIMIT: _refused("The model has no positions for a video this long."),
+    ErrorCode.BINARY_UNEXPECTED: _refused("A binary message came; clients send text only.", 400),
+    ErrorCode.SESSION_NOT_STARTED: _refused("The message needs a session; `session.start` comes first.", 409),
+    ErrorCode.SESSION_ALREADY_STARTED: _refused("This connection has its session already.", 409),
+    ErrorCode.SESSION_STOPPING: _refused("The session is ending and takes no more messages.", 409),
+    ErrorCode.EVENT_ID_CONFLICT: _refused("The `event_id` was used for another interaction.", 409),
+    ErrorCode.INTERACTIONS_FULL: _refused("Too many interactions are waiting for their block.", 429, retryable=True),
+    ErrorCode.RATE_LIMITED: _refused("Messages come faster than the limit.", 429, retryable=True),
+    ErrorCode.START_TIMEOUT: _ends("No session was started in time.", 408, CloseCode.POLICY, retryable=True),
+    ErrorCode.IDLE_TIMEOUT: _ends("The client said nothing for too long.", 408, CloseCode.POLICY, retryable=True),
+    ErrorCode.SLOW_CONSUMER: _ends("The client did not take its data in time.", 408, CloseCode.POLICY, retryable=True),
+    ErrorCode.CAPACITY: _ends("There is no free place now.", 503, CloseCode.TRY_LATER, retryable=True),
+    ErrorCode.WORKER_UNAVAILABLE: _ends("The engine is not ready.", 503, CloseCode.TRY_LATER, retryable=True),
+    ErrorCode.WORKER_DIED: _ends("The engine stopped in the middle.", 503, CloseCode.RESTART, retryable=True),
+    ErrorCode.SERVER_DRAINING: _ends("The server is shutting down.", 503, CloseCode.GOING_AWAY, retryable=True),
+    ErrorCode.ORIGIN_FORBIDDEN: _refused("The page's origin is not allowed to connect.", 403),
+    ErrorCode.SUBPROTOCOL_UNSUPPORTED: _refused("None of the offered subprotocols is spoken here.", 400),
+    ErrorCode.NOT_FOUND: _refused("There is nothing at this address.", 404),
+    ErrorCode.METHOD_NOT_ALLOWED: _refused("This address does not take this method.", 405),
+    ErrorCode.INTERNAL_ERROR: _ends("A fault of the server.", 500, CloseCode.INTERNAL),
+}
+
+
+def facts_of(code: str) -> ErrorFacts:
+    """The registry's entry; a code it does not have (a newer engine's) counts as a refused value."""
+    try:
+        return REGISTRY[ErrorCode(code)]
+    except ValueError:
+        return ErrorFacts("A refusal this version has no entry for.")
+
+
+class ServiceError(Exception):
+    """Base of everything the service raises on purpose."""
+
+
+class ProtocolError(ServiceError, ValueError):
+    """A message that cannot be accepted.
+
+    Args:
+        code: what is wrong, as a stable word.
+        message: one sentence for a person.
+        field: where it is wrong (`prompts.0.weight`), "" for the message as a whole.
+        expected: what would have been right, "" where there is nothing to say.
+        event_id: the interaction it belongs to, as far as that could be read.
+    """
+
+    def __init__(
+        self, code: ErrorCode, message: str, *, field: str = "", expected: str = "", event_id: str = ""
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+        self.expected = expected
+        self.event_id = event_id
+
+
+class ConfigError(ServiceError, ValueError):
+    """A setting that is unknown, of the wrong type or out of range; the message names it."""
+
+
+class SessionError(ServiceError):
+    """One session cannot start or go on; `code` says why."""
+
+    def __init__(self, code: str, message: str, *, field: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.field = field
+
+
+class CapacityError(SessionError):
+    """There is no place for another session now."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.CAPACITY, message)
+
+
+class WorkerError(ServiceError):
+    """The engine process is at fault, not the request."""
+
+
+class WorkerUnavailable(WorkerError):
+    """The engine is not ready: starting, draining or gone."""
+
+
+class WorkerDied(WorkerError):
+    """The engine ended, or fell silent, while sessions were running."""

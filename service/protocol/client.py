@@ -1,0 +1,134 @@
+"""Messages a client sends. Strict: a field of another type, or one too many, is an error.
+
+It knows nothing of sockets or sessions. Invariant: a model that exists is valid; the rules that
+need a server's settings (prompt length, nesting) are checked in `service.protocol.parse`.
+"""
+
+import unicodedata
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.errors import ErrorCode
+
+SUBPROTOCOL = "longtake.v1"
+
+MediaFormat = Literal["jpeg", "webp", "png", "raw"]
+Pacing = Literal["realtime", "none"]
+PromptMode = Literal["recache", "flush", "cut", "keep"]
+SinkPolicy = Literal["keep", "refresh"]
+
+MAX_SEED = 2**63 - 1
+MAX_PROMPTS = 8
+MAX_TRANSITION_CHUNKS = 64
+MAX_WEIGHT = 1e6
+
+EventId = Annotated[str, Field(min_length=1, max_length=128)]
+Prompts = Annotated[tuple["WeightedPrompt", ...], Field(strict=False, min_length=1, max_length=MAX_PROMPTS)]
+
+
+class _ClientModel(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def refusal(code: ErrorCode, field: str, expected: str, message: str) -> PydanticCustomError:
+    """An error for a validator to raise; parse.py turns it back into a ProtocolError."""
+    return PydanticCustomError(code.value, "{message}", {"field": field, "expected": expected, "message": message})
+
+
+def is_blank(text: str) -> bool:
+    """True when nothing in the text can be seen: only spaces, controls and zero-width characters."""
+    return all(unicodedata.category(character)[0] in "ZC" for character in text)
+
+
+class WeightedPrompt(_ClientModel):
+    """One prompt of a blend. Weights are relative; they need not sum to one."""
+
+    text: str
+    weight: float = 1.0
+
+
+class _Prompted(_ClientModel):
+    prompt: str | None = None
+    prompts: Prompts | None = None
+
+    @model_validator(mode="after")
+    def _one_way_of_prompting(self) -> Self:
+        if self.prompt is not None and self.prompts is not None:
+            raise refusal(
+                ErrorCode.PROMPT_CONFLICT,
+                "prompts",
+                "either `prompt` or `prompts`",
+                "Both `prompt` and `prompts` were given.",
+            )
+        if self.prompt is None and self.prompts is None:
+            raise refusal(ErrorCode.PROMPT_MISSING, "prompt", "`prompt` or `prompts`", "No prompt was given.")
+        _check_weights(self.weighted_prompts)
+        return self
+
+    @property
+    def weighted_prompts(self) -> tuple[WeightedPrompt, ...]:
+        """The prompt as a blend, whichever way it was given."""
+        if self.prompts is not None:
+            return self.prompts
+        return (WeightedPrompt(text=self.prompt or ""),)
+
+    def prompt_field(self, index: int) -> str:
+        """Where prompt number `index` stands in the message."""
+        return "prompt" if self.prompts is None else f"prompts.{index}.text"
+
+
+def _check_weights(prompts: tuple[WeightedPrompt, ...]) -> None:
+    for index, prompt in enumerate(prompts):
+        if not 0.0 <= prompt.weight <= MAX_WEIGHT:
+            raise refusal(
+                ErrorCode.WEIGHTS_INVALID,
+                f"prompts.{index}.weight",
+                f"a number from 0 to {MAX_WEIGHT:g}",
+                f"Weight {index} is {prompt.weight:g}.",
+            )
+    if sum(prompt.weight for prompt in prompts) == 0.0:
+        raise refusal(ErrorCode.WEIGHTS_INVALID, "prompts", "at least one weight above 0", "All weights are zero.")
+
+
+class SessionStart(_Prompted):
+    """Asks for a session: the first message of a connection, once."""
+
+    type: Literal["session.start"] = "session.start"
+    model: str = Field(default="demo", min_length=1, max_length=64)
+    seed: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    width: int | None = Field(default=None, ge=1, le=65536)
+    height: int | None = Field(default=None, ge=1, le=65536)
+    format: MediaFormat = "jpeg"
+    quality: int = Field(default=85, ge=1, le=100)
+    pacing: Pacing = "realtime"
+    max_seconds: float | None = Field(default=None, gt=0, le=1e9)
+    event_id: EventId | None = None
+
+
+class SessionInteraction(_Prompted):
+    """Changes the prompt. `at` is in seconds of media: the first block beginning then or later."""
+
+    type: Literal["session.interaction"] = "session.interaction"
+    event_id: EventId
+    transition_chunks: int = Field(default=0, ge=0, le=MAX_TRANSITION_CHUNKS)
+    mode: PromptMode = "recache"
+    sink: SinkPolicy = "keep"
+    at: float | None = Field(default=None, ge=0, le=1e9)
+
+
+class SessionPing(_ClientModel):
+    """Answered with `session.pong`; also shows that the client is there."""
+
+    type: Literal["session.ping"] = "session.ping"
+    id: str | None = Field(default=None, max_length=128)
+
+
+class SessionStop(_ClientModel):
+    """Ends the session; the server answers with `session.done`."""
+
+    type: Literal["session.stop"] = "session.stop"
+
+
+ClientMessage = SessionStart | SessionInteraction | SessionPing | SessionStop

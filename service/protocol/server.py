@@ -1,0 +1,184 @@
+"""Messages the server sends. A client ignores fields it does not know, so that fields can be added.
+
+It knows nothing of sockets or sessions. Invariant: every session ends with exactly one SessionDone
+or one ErrorMessage with `fatal`, and every ChunkMetadata is followed at once by its binary message.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from service.protocol.client import SUBPROTOCOL, MediaFormat
+
+DoneReason = Literal["stopped", "completed", "position_limit", "drained"]
+EventIds = Annotated[tuple[str, ...], Field(strict=False)]
+
+
+class _ServerModel(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+
+class SessionLimits(_ServerModel):
+    """The bounds that hold for this connection, so that a client need not find them by trying."""
+
+    max_message_bytes: int
+    max_prompt_chars: int
+    max_prompts: int
+    interaction_queue: int
+    message_rate: float
+    max_seconds: float
+    idle_timeout_s: float
+
+
+class VideoStart(_ServerModel):
+    """The session exists; chunk 0 is next. `block_frames` counts latent frames, the others pixel frames."""
+
+    type: Literal["video.start"] = "video.start"
+    session_id: str
+    model: str
+    width: int
+    height: int
+    fps: float
+    format: MediaFormat
+    seed: int
+    block_frames: int
+    frames_per_block: int
+    first_block_frames: int
+    subprotocol: str = SUBPROTOCOL
+    limits: SessionLimits
+
+
+class FramePart(_ServerModel):
+    """Where one frame lies in the chunk's binary message, and when it is shown (seconds of media)."""
+
+    offset: int
+    length: int
+    pts: float
+
+
+class ChunkTimings(_ServerModel):
+    """What the block cost, in milliseconds per stage."""
+
+    text_ms: float = 0.0
+    recache_ms: float = 0.0
+    denoise_ms: float = 0.0
+    clean_ms: float = 0.0
+    decode_ms: float = 0.0
+    encode_ms: float = 0.0
+
+
+class ChunkMetadata(_ServerModel):
+    """Announces the binary message that follows at once. `sequence` grows by one, always."""
+
+    type: Literal["video.chunk_metadata"] = "video.chunk_metadata"
+    sequence: int
+    take: int
+    block: int
+    attempt: int
+    pts: float
+    fps: float
+    num_frames: int
+    format: MediaFormat
+    byte_length: int
+    frames: Annotated[tuple[FramePart, ...], Field(strict=False)]
+    frames_sha256: str
+    event_ids: EventIds = ()
+    started_event_ids: EventIds = ()
+    completed_event_ids: EventIds = ()
+    timings: ChunkTimings = ChunkTimings()
+
+
+class InteractionQueued(_ServerModel):
+    """The interaction was accepted; it will end in applied, superseded, rejected or the session's end."""
+
+    type: Literal["session.interaction.queued"] = "session.interaction.queued"
+    event_id: str
+    ahead_blocks: int | None = None
+
+
+class InteractionApplied(_ServerModel):
+    """The chunk `sequence` is the first made under it. Milliseconds are the server's clock, from receipt."""
+
+    type: Literal["session.interaction.applied"] = "session.interaction.applied"
+    event_id: str
+    sequence: int
+    block: int
+    queued_ms: float
+    latency_ms: float
+
+
+class InteractionSuperseded(_ServerModel):
+    """A newer interaction (`by`) took its place before its block came."""
+
+    type: Literal["session.interaction.superseded"] = "session.interaction.superseded"
+    event_id: str
+    by: str
+
+
+class InteractionRejected(_ServerModel):
+    """The engine refused it; the session goes on as before."""
+
+    type: Literal["session.interaction.rejected"] = "session.interaction.rejected"
+    event_id: str
+    code: str
+    message: str
+    field: str | None = None
+
+
+class SessionWarning(_ServerModel):
+    """Something was not as asked, and nothing stopped because of it."""
+
+    type: Literal["session.warning"] = "session.warning"
+    code: str
+    message: str
+    field: str | None = None
+    event_id: str | None = None
+
+
+class SessionPong(_ServerModel):
+    type: Literal["session.pong"] = "session.pong"
+    id: str | None = None
+
+
+class SessionDone(_ServerModel):
+    """The session's end, and its journal, from which the same video can be made again."""
+
+    type: Literal["session.done"] = "session.done"
+    reason: DoneReason
+    chunks: int
+    frames: int
+    journal: dict[str, JsonValue]
+
+
+class ErrorMessage(_ServerModel):
+    """Something was refused (`fatal` false: everything goes on) or ended (`fatal` true: a close follows)."""
+
+    type: Literal["error"] = "error"
+    code: str
+    message: str
+    field: str | None = None
+    expected: str | None = None
+    retryable: bool = False
+    retry_after: float | None = None
+    event_id: str | None = None
+    fatal: bool = False
+
+
+class UnknownMessage(_ServerModel):
+    """A message of a type this version does not know; clients pass over it."""
+
+    type: str
+
+
+ServerMessage = (
+    VideoStart
+    | ChunkMetadata
+    | InteractionQueued
+    | InteractionApplied
+    | InteractionSuperseded
+    | InteractionRejected
+    | SessionWarning
+    | SessionPong
+    | SessionDone
+    | ErrorMessage
+)
