@@ -44,7 +44,7 @@ class TextEncoder(Protocol):
 class WordEncoderConfig:
     """Sizes and words of the word encoder; a word's token is its place in the vocabulary."""
 
-    vocabulary: tuple[str, ...]
+    vocabulary: tuple[str, ...] = (PAD, UNKNOWN)
     dim: int = 96
     text_len: int = 32
     heads: int = 3
@@ -53,7 +53,8 @@ class WordEncoderConfig:
     def __post_init__(self) -> None:
         for name, least in (("dim", 1), ("text_len", 1), ("heads", 1), ("layers", 0)):
             if getattr(self, name) < least:
-                raise ConfigError(f"expected {name} of {least} or more, got {getattr(self, name)}", field=name)
+                found = getattr(self, name)
+                raise ConfigError(f"expected {name} of {least} or more, got {found}", field=name)
         if self.dim % self.heads:
             raise ConfigError(f"expected heads to divide dim {self.dim}, got {self.heads}", field="heads")
         problem = _vocabulary_problem(self.vocabulary)
