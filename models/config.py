@@ -1,0 +1,108 @@
+"""Sizes of the model, the sampler and the picture, as frozen values checked when they are made.
+
+Knows nothing of files, devices or presets. Every number that can be derived from another (tokens in a frame,
+width of a head) is a property here, so that no other file holds a literal of it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.errors import ConfigError
+
+Prediction = Literal["flow", "edm_x0"]
+LATENT_STRIDE_TIME = 4
+"""Frames that one latent frame stands for (all codecs of this family)."""
+TRAINING_TIMESTEPS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerConfig:
+    """One block-causal diffusion transformer; the defaults are those of Wan2.1's family, not of one size."""
+
+    dim: int
+    ffn_dim: int
+    num_layers: int
+    num_heads: int
+    text_dim: int
+    text_len: int
+    in_channels: int = 16
+    out_channels: int = 16
+    freq_dim: int = 256
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+    prediction: Prediction = "flow"
+    """What the output means: `flow` is noise - x0; `edm_x0` is the network part of a preconditioned x0."""
+    learned_position: tuple[int, int] | None = None
+    """Token grid (rows, columns) of an additive learned position in a frame; None for none, as in Wan."""
+
+    def __post_init__(self) -> None:
+        for name in ("dim", "ffn_dim", "num_layers", "num_heads", "text_dim", "text_len", "in_channels", "out_channels"):
+            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+        _require(self.dim % self.num_heads == 0, "num_heads", f"a divisor of dim={self.dim}", self.num_heads)
+        _require(self.head_dim % 2 == 0, "num_heads", "an even width of a head", self.head_dim)
+        _require(self.freq_dim % 2 == 0, "freq_dim", "an even number", self.freq_dim)
+        _require(self.patch_size[0] == 1, "patch_size", "one latent frame in time", self.patch_size)
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+    def tokens_per_frame(self, height: int, width: int) -> int:
+        """Tokens of one latent frame of `height` x `width` latent pixels."""
+        rows, columns = self.token_grid(height, width)
+        return rows * columns
+
+    def token_grid(self, height: int, width: int) -> tuple[int, int]:
+        """Rows and columns of tokens in one latent frame. Raises ConfigError unless patches tile it."""
+        _, patch_h, patch_w = self.patch_size
+        _require(height > 0 and height % patch_h == 0, "height", f"a multiple of {patch_h} latent pixels", height)
+        _require(width > 0 and width % patch_w == 0, "width", f"a multiple of {patch_w} latent pixels", width)
+        return height // patch_h, width // patch_w
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerConfig:
+    """The few-step schedule: nominal steps of 1000 that `shift` warps (longlive-spec: 1000, 750, 500, 250 and 5)."""
+
+    steps: tuple[int, ...] = (1000, 750, 500, 250)
+    shift: float = 5.0
+    context_timestep: float = 0.0
+    """Timestep of the clean pass and of a recache."""
+
+    def __post_init__(self) -> None:
+        falling = all(a > b for a, b in zip(self.steps, self.steps[1:], strict=False))
+        in_range = all(0 < step <= TRAINING_TIMESTEPS for step in self.steps)
+        _require(bool(self.steps) and falling and in_range, "steps", "falling numbers in 1..1000", self.steps)
+        _require(self.shift > 0, "shift", "a positive number", self.shift)
+        _require(0 <= self.context_timestep < TRAINING_TIMESTEPS, "context_timestep", "0..999", self.context_timestep)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoConfig:
+    """The picture: frames of `width` x `height` pixels at `fps`, and how many latent pixels stand for them."""
+
+    width: int
+    height: int
+    fps: int = 16
+    latent_channels: int = 16
+    latent_stride: int = 8
+    """Pixels along each side that one latent pixel stands for."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height"):
+            value = getattr(self, name)
+            _require(value > 0 and value % self.latent_stride == 0, name, f"a multiple of {self.latent_stride}", value)
+        _require(self.fps > 0, "fps", "a positive number", self.fps)
+
+    @property
+    def latent_height(self) -> int:
+        return self.height // self.latent_stride
+
+    @property
+    def latent_width(self) -> int:
+        return self.width // self.latent_stride
+
+
+def _require(holds: bool, field: str, expected: str, found: object) -> None:
+    if not holds:
+        raise ConfigError(f"{field} must be {expected}, not {found!r}", field=field)
