@@ -43,7 +43,8 @@ class WindowSpec:
     def __post_init__(self) -> None:
         _check(self.block_frames >= 1, "block_frames", "at least 1", self.block_frames)
         # With a sink longer than a block the published bookkeeping keeps noisy keys in it (longlive-spec 2.4).
-        _check(0 <= self.sink_frames <= self.block_frames, "sink_frames", f"0..{self.block_frames} (one block)", self.sink_frames)
+        one_block = f"0..{self.block_frames} (one block)"
+        _check(0 <= self.sink_frames <= self.block_frames, "sink_frames", one_block, self.sink_frames)
         _check(self.positions in ("relative", "absolute"), "positions", "'relative' or 'absolute'", self.positions)
         if self.window_frames is None:
             found = self.capacity_frames

@@ -36,7 +36,8 @@ class TransformerConfig:
     """Token grid (rows, columns) of an additive learned position in a frame; None for none, as in Wan."""
 
     def __post_init__(self) -> None:
-        for name in ("dim", "ffn_dim", "num_layers", "num_heads", "text_dim", "text_len", "in_channels", "out_channels"):
+        sizes = ("dim", "ffn_dim", "num_layers", "num_heads", "text_dim", "text_len", "in_channels", "out_channels")
+        for name in sizes:
             _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         _require(self.dim % self.num_heads == 0, "num_heads", f"a divisor of dim={self.dim}", self.num_heads)
         _require(self.head_dim % 2 == 0, "num_heads", "an even width of a head", self.head_dim)

@@ -63,7 +63,7 @@ def _rotation(angles: Tensor) -> Rotation:
 
 def rotate(x_NHD: Tensor, rotation: Rotation) -> Tensor:
     """Turn the pairs of [..., N, H, D]; computed in float32, returned in the dtype given."""
-    pairs = x_NHD.float().unflatten(-1, (-1, 2))
+    pairs = x_NHD.float().view(*x_NHD.shape[:-1], -1, 2)
     even, odd = pairs[..., 0], pairs[..., 1]
     cos, sin = rotation.cos_N1P, rotation.sin_N1P
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)

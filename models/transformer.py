@@ -7,8 +7,9 @@ no prompts, no schedule. Formulas: longlive-spec 1.3.
 Legend: B batch, F latent frames, C channels or width, S tokens of a frame, N = F x S, H heads, D width of a head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +40,8 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         wide = x.float()
         normed = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
-        return normed.to(x.dtype) * self.weight
+        out: Tensor = normed.to(x.dtype) * self.weight
+        return out
 
 
 class _Projections(nn.Module):
@@ -54,14 +56,16 @@ class _Projections(nn.Module):
         self.norm_k = RMSNorm(dim, config.eps)
 
     def queries(self, x: Tensor) -> Tensor:
-        return self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
+        return self._split(self.norm_q(self.q(x)))
 
     def keys(self, x: Tensor) -> Tensor:
-        return self.norm_k(self.k(x)).unflatten(-1, (self.heads, -1))
+        return self._split(self.norm_k(self.k(x)))
 
     def values(self, x: Tensor) -> Tensor:
-        out: Tensor = self.v(x)
-        return out.unflatten(-1, (self.heads, -1))
+        return self._split(self.v(x))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.view(*x.shape[:-1], self.heads, -1)
 
 
 class SelfAttention(_Projections):
@@ -101,6 +105,13 @@ class Block(nn.Module):
         return gated(x_BNC, self.ffn(modulate(x_BNC, shift_ff, scale_ff, self.eps)), gate_ff)
 
 
+class _Blocks(nn.ModuleList):
+    """A list of blocks that says so to the type checker."""
+
+    def __iter__(self) -> Iterator[Block]:
+        return cast(Iterator[Block], super().__iter__())
+
+
 class Head(nn.Module):
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -138,7 +149,7 @@ class Transformer(nn.Module):
         )
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = _Blocks(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
         if config.learned_position is not None:
             rows, columns = config.learned_position
@@ -146,25 +157,33 @@ class Transformer(nn.Module):
         if config.prediction == "edm_x0":
             self.register_buffer("data_std", torch.ones(config.in_channels))
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.patch_embedding.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.patch_embedding.weight.device
+
     def forward(self, latents_BFCHW: Tensor, *, time: TimeEmbedding, context: PassContext) -> Tensor:
         """The network's output [B, F, out_channels, H, W] for latents at the timesteps that `time` embeds."""
         rows, columns = self.config.token_grid(*latents_BFCHW.shape[-2:])
-        x = self._patchify(latents_BFCHW)
+        x: Tensor = self._patchify(latents_BFCHW)
         for layer, block in enumerate(self.blocks):
             x = block(x, time.blocks_BF6C, context=context, layer=layer)
         return self._unpatchify(self.head(x, time.head_BFC), rows, columns)
 
     def embed_time(self, timestep_BF: Tensor) -> TimeEmbedding:
         """Embed timesteps in 0..1000. [B, 1] where all frames of a pass share one."""
-        waves = sinusoid(timestep_BF, self.config.freq_dim).to(self.time_embedding[0].weight.dtype)
-        head = self.time_embedding(waves)
-        return TimeEmbedding(self.time_projection(head).unflatten(-1, (6, -1)), head)
+        waves = sinusoid(timestep_BF, self.config.freq_dim).to(self.dtype)
+        head: Tensor = self.time_embedding(waves)
+        return TimeEmbedding(self.time_projection(head).view(*head.shape[:-1], 6, -1), head)
 
     def embed_text(self, text_BTE: Tensor) -> TextKeysValues:
         """Cross-attention keys and values of all layers for a text encoder's output, padding included."""
         expected = (self.config.text_len, self.config.text_dim)
         assert text_BTE.shape[1:] == expected, (text_BTE.shape, expected)
-        hidden = self.text_embedding(text_BTE.to(self.text_embedding[0].weight.dtype))
+        hidden = self.text_embedding(text_BTE.to(self.dtype))
         attentions = [block.cross_attn for block in self.blocks]
         return TextKeysValues(
             torch.stack([cross.keys(hidden) for cross in attentions]),
@@ -175,7 +194,7 @@ class Transformer(nn.Module):
         """The rotation of latent frames of height x width at the given temporal positions, on the weights' device."""
         rows, columns = self.config.token_grid(height, width)
         rotation = video_rotation(self.config.head_dim, frames, rows, columns)
-        return rotation.to(self.patch_embedding.weight.device)
+        return rotation.to(self.device)
 
     def _patchify(self, latents_BFCHW: Tensor) -> Tensor:
         """The patch convolution as one matrix product over patches: [B, N, dim]."""
@@ -184,10 +203,10 @@ class Transformer(nn.Module):
         patches = latents_BFCHW.reshape(batch, frames, channels, height // patch_h, patch_h, width // patch_w, patch_w)
         patches = patches.permute(0, 1, 3, 5, 2, 4, 6).flatten(4).flatten(1, 3)
         conv = self.patch_embedding
-        x_BNC = F.linear(patches.to(conv.weight.dtype), conv.weight.flatten(1), conv.bias)
+        x_BNC = F.linear(patches.to(self.dtype), conv.weight.flatten(1), conv.bias)
         if self.config.learned_position is None:
             return x_BNC
-        return (x_BNC.unflatten(1, (frames, -1)) + self.pos_embed).flatten(1, 2)
+        return (x_BNC.view(batch, frames, -1, self.config.dim) + self.pos_embed).flatten(1, 2)
 
     def _unpatchify(self, out_BNP: Tensor, rows: int, columns: int) -> Tensor:
         _, patch_h, patch_w = self.config.patch_size
@@ -198,14 +217,19 @@ class Transformer(nn.Module):
 
 def modulate(x_BNC: Tensor, shift_BFC: Tensor, scale_BFC: Tensor, eps: float) -> Tensor:
     """LayerNorm without weights, scaled and shifted frame by frame."""
-    normed = F.layer_norm(x_BNC, (x_BNC.shape[-1],), eps=eps).unflatten(1, (shift_BFC.shape[1], -1))
+    normed = _by_frame(F.layer_norm(x_BNC, (x_BNC.shape[-1],), eps=eps), shift_BFC.shape[1])
     return (normed * (1 + scale_BFC[:, :, None]) + shift_BFC[:, :, None]).flatten(1, 2)
 
 
 def gated(x_BNC: Tensor, update_BNC: Tensor, gate_BFC: Tensor) -> Tensor:
     """The residual, with a gate for each frame."""
-    update = update_BNC.unflatten(1, (gate_BFC.shape[1], -1)) * gate_BFC[:, :, None]
+    update = _by_frame(update_BNC, gate_BFC.shape[1]) * gate_BFC[:, :, None]
     return x_BNC + update.flatten(1, 2)
+
+
+def _by_frame(x_BNC: Tensor, frames: int) -> Tensor:
+    """[B, F, S, C], or [B, 1, N, C] where one vector serves all frames."""
+    return x_BNC.view(x_BNC.shape[0], frames, -1, x_BNC.shape[-1])
 
 
 def sinusoid(timestep: Tensor, dim: int) -> Tensor:

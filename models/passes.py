@@ -1,0 +1,84 @@
+"""One pass of the transformer through a stream's cache: where model, window plan and memory meet.
+
+The generator and the conformance run both go through here, so what is checked against the published numbers is what
+is served. Knows no prompts, no schedule, no stream.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cache.kv import CacheShape, KVCache
+from cache.recache import FramesFrom, run_pass
+from cache.text_kv import TextKeysValues
+from cache.window import PassPlan, WindowSpec
+from models.attention import Kernel, attention
+from models.rope import rotate, time_rotation
+from models.transformer import PassContext, TimeEmbedding, Transformer
+
+
+@dataclass(frozen=True, slots=True)
+class CachedAttention:
+    """Self-attention of one pass: its keys and values go to their slots, then all slots in use are attended to."""
+
+    cache: KVCache
+    plan: PassPlan
+    kernel: Kernel
+
+    def attend(self, layer: int, q_BNHD: Tensor, k_BNHD: Tensor, v_BNHD: Tensor) -> Tensor:
+        self.cache.write(layer, k_BNHD, v_BNHD, plan=self.plan)
+        keys, values = self.cache.read(layer, plan=self.plan)
+        return attention(q_BNHD, keys, values, kernel=self.kernel)
+
+
+class CachedPasses:
+    """Runs passes of one transformer at one picture size; the streams' caches are arguments."""
+
+    def __init__(
+        self, transformer: Transformer, spec: WindowSpec, *, height: int, width: int, kernel: Kernel = "auto"
+    ) -> None:
+        self.transformer = transformer
+        self.spec = spec
+        self.kernel: Kernel = kernel
+        self._height, self._width = height, width
+
+    def cache_shape(self, batch: int = 1) -> CacheShape:
+        config = self.transformer.config
+        return CacheShape(
+            layers=config.num_layers,
+            heads=config.num_heads,
+            head_dim=config.head_dim,
+            tokens_per_frame=config.tokens_per_frame(self._height, self._width),
+            batch=batch,
+        )
+
+    def new_cache(self, batch: int = 1) -> KVCache:
+        model = self.transformer
+        return KVCache(self.spec, self.cache_shape(batch), dtype=model.dtype, device=model.device)
+
+    def prepare(self, cache: KVCache, plan: PassPlan, text: TextKeysValues) -> PassContext:
+        """What all passes over the plan's frames share: positions, text, and the sink put where they expect it."""
+        cache.begin(plan, self.turn)
+        rope = self.transformer.rope(range(plan.first_frame, plan.end_frame), self._height, self._width)
+        return PassContext(rope, text, CachedAttention(cache, plan, self.kernel), self.kernel)
+
+    def rebuild(
+        self, cache: KVCache, plan: PassPlan, *, frames: FramesFrom, text: TextKeysValues, time: TimeEmbedding
+    ) -> None:
+        """Write the keys and values of finished frames under `text`: a clean pass, a recache or a flush."""
+
+        def forward(latents_BFCHW: Tensor, plan: PassPlan) -> None:
+            self.transformer(latents_BFCHW, time=time, context=self.prepare(cache, plan, text))
+
+        run_pass(cache, plan, frames=frames, forward=forward, turn=self.turn)
+
+    def embed_timestep(self, timestep: float) -> TimeEmbedding:
+        """A timestep that all frames of a pass share."""
+        shared = torch.full((1, 1), timestep, dtype=torch.float32, device=self.transformer.device)
+        return self.transformer.embed_time(shared)
+
+    def turn(self, keys: Tensor, shift: int) -> Tensor:
+        """Move keys by a number of temporal positions."""
+        rotation = time_rotation(self.transformer.config.head_dim, shift).to(keys.device)
+        return rotate(keys, rotation)
