@@ -9,6 +9,7 @@ import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -34,6 +35,11 @@ class ServiceConfig(BaseModel):
         description="Origins of pages, besides the service's own, that may open the WebSocket"
         " (`https://example.org`, separated by commas in the environment).",
     )
+    missing_origin: Literal["loopback", "allow"] = Field(
+        "loopback",
+        description="Who may open the WebSocket without an Origin, as programs do:"
+        " those on this machine (`loopback`), or everybody (`allow`).",
+    )
 
     preset: str = Field("demo", min_length=1, description="The model the worker loads.")
     random_weights: bool = Field(False, description="Run the preset without its files, for load tests.")
@@ -52,6 +58,12 @@ class ServiceConfig(BaseModel):
     interaction_queue: int = Field(
         16, ge=1, le=1024, description="Interactions of a session that may wait for their block."
     )
+    remembered_events: int = Field(
+        256,
+        ge=1,
+        le=65536,
+        description="Event ids a session remembers, to tell a retry from a conflict.",
+    )
     message_rate: float = Field(50.0, gt=0, description="Messages a connection may send per second, on average.")
     message_burst: int = Field(100, ge=1, description="Messages a connection may send at once.")
     session_credits: int = Field(
@@ -68,7 +80,12 @@ class ServiceConfig(BaseModel):
     send_timeout: float = Field(30.0, gt=0, description="Wait for a client to take one message.")
     ping_interval: float = Field(20.0, gt=0, description="Time between WebSocket pings.")
     ping_timeout: float = Field(20.0, gt=0, description="Wait for a WebSocket pong.")
-    stop_timeout: float = Field(10.0, gt=0, description="Wait for the worker to end a session that was stopped.")
+    answer_timeout: float = Field(
+        30.0, gt=0, description="Wait for the worker to start a session, or to end one that was stopped."
+    )
+    close_timeout: float = Field(
+        5.0, gt=0, description="Wait for a client to take the last messages and close its side."
+    )
     worker_start_timeout: float = Field(120.0, gt=0, description="Wait for the worker to load and warm up.")
     heartbeat_interval: float = Field(1.0, gt=0, description="Time between heartbeats of the worker.")
     heartbeat_timeout: float = Field(5.0, gt=0, description="Silence after which the worker counts as dead.")

@@ -73,6 +73,7 @@ class ErrorCode(StrEnum):
     CAPACITY = "capacity"
     WORKER_UNAVAILABLE = "worker_unavailable"
     WORKER_DIED = "worker_died"
+    WORKER_STALLED = "worker_stalled"
     SERVER_DRAINING = "server_draining"
     ORIGIN_FORBIDDEN = "origin_forbidden"
     SUBPROTOCOL_UNSUPPORTED = "subprotocol_unsupported"
@@ -153,6 +154,7 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.CAPACITY: _ends("There is no free place now.", 503, CloseCode.TRY_LATER, retryable=True),
     ErrorCode.WORKER_UNAVAILABLE: _ends("The engine is not ready.", 503, CloseCode.TRY_LATER, retryable=True),
     ErrorCode.WORKER_DIED: _ends("The engine stopped in the middle.", 503, CloseCode.RESTART, retryable=True),
+    ErrorCode.WORKER_STALLED: _ends("The engine did not answer in time.", 503, CloseCode.RESTART, retryable=True),
     ErrorCode.SERVER_DRAINING: _ends("The server is shutting down.", 503, CloseCode.GOING_AWAY, retryable=True),
     ErrorCode.ORIGIN_FORBIDDEN: _refused("The page's origin is not allowed to connect.", 403),
     ErrorCode.SUBPROTOCOL_UNSUPPORTED: _refused("None of the offered subprotocols is spoken here.", 400),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.protocol.client import SUBPROTOCOL, MediaFormat
 
-DoneReason = Literal["stopped", "completed", "position_limit", "drained"]
+DoneReason = Literal["stopped", "completed", "drained"]
 EventIds = Annotated[tuple[str, ...], Field(strict=False)]
 
 

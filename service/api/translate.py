@@ -1,0 +1,174 @@
+"""Between the wire and the worker: each client message as a command, each event as a message for the client.
+
+It knows the two vocabularies and nothing else: no sockets, no states, no clocks. Invariant: nothing is
+lost or made up on the way; a field that both sides have goes through unchanged.
+"""
+
+import json
+
+from service import ipc
+from service.config import ServiceConfig
+from service.errors import ErrorCode, ProtocolError, facts_of
+from service.protocol.client import MAX_PROMPTS, MediaFormat, SessionInteraction, SessionStart, WeightedPrompt
+from service.protocol.server import (
+    ChunkMetadata,
+    ChunkTimings,
+    ErrorMessage,
+    FramePart,
+    InteractionApplied,
+    InteractionQueued,
+    InteractionRejected,
+    InteractionSuperseded,
+    SessionDone,
+    SessionLimits,
+    SessionWarning,
+    VideoStart,
+)
+
+
+def start_command(message: SessionStart, session: str, *, credits: int, max_seconds: float) -> ipc.Start:
+    return ipc.Start(
+        session=session,
+        prompts=_prompts(message.weighted_prompts),
+        seed=message.seed,
+        model=message.model,
+        width=message.width,
+        height=message.height,
+        format=message.format,
+        quality=message.quality,
+        pacing=message.pacing,
+        max_seconds=max_seconds,
+        credits=credits,
+        event_id=message.event_id or "",
+    )
+
+
+def interact_command(message: SessionInteraction, session: str) -> ipc.Interact:
+    return ipc.Interact(
+        session=session,
+        event_id=message.event_id,
+        prompts=_prompts(message.weighted_prompts),
+        mode=message.mode,
+        sink=message.sink,
+        transition_chunks=message.transition_chunks,
+        at=message.at,
+    )
+
+
+def _prompts(prompts: tuple[WeightedPrompt, ...]) -> tuple[ipc.Prompt, ...]:
+    return tuple(ipc.Prompt(prompt.text, prompt.weight) for prompt in prompts)
+
+
+def session_limits(config: ServiceConfig) -> SessionLimits:
+    return SessionLimits(
+        max_message_bytes=config.max_message_bytes,
+        max_prompt_chars=config.max_prompt_chars,
+        max_prompts=MAX_PROMPTS,
+        interaction_queue=config.interaction_queue,
+        message_rate=config.message_rate,
+        max_seconds=config.max_seconds,
+        idle_timeout_s=config.idle_timeout,
+    )
+
+
+def video_start(event: ipc.Started, media_format: MediaFormat, limits: SessionLimits) -> VideoStart:
+    return VideoStart(
+        session_id=event.session,
+        model=event.model,
+        width=event.width,
+        height=event.height,
+        fps=event.fps,
+        format=media_format,
+        seed=event.seed,
+        block_frames=event.block_frames,
+        frames_per_block=event.frames_per_block,
+        first_block_frames=event.first_block_frames,
+        limits=limits,
+    )
+
+
+def chunk_metadata(event: ipc.Chunk) -> ChunkMetadata:
+    stages = event.timings
+    return ChunkMetadata(
+        sequence=event.sequence,
+        take=event.take,
+        block=event.block,
+        attempt=event.attempt,
+        pts=event.pts,
+        fps=event.fps,
+        num_frames=len(event.frames),
+        format=event.format,
+        byte_length=len(event.payload),
+        frames=tuple(FramePart(offset=span.offset, length=span.length, pts=span.pts) for span in event.frames),
+        frames_sha256=event.frames_sha256,
+        event_ids=event.event_ids,
+        started_event_ids=event.started_event_ids,
+        completed_event_ids=event.completed_event_ids,
+        timings=ChunkTimings(
+            text_ms=stages.text,
+            recache_ms=stages.recache,
+            denoise_ms=stages.denoise,
+            clean_ms=stages.clean,
+            decode_ms=stages.decode,
+            encode_ms=stages.encode,
+        ),
+    )
+
+
+def interaction_message(
+    event: ipc.Queued | ipc.Applied | ipc.Superseded | ipc.Rejected,
+) -> InteractionQueued | InteractionApplied | InteractionSuperseded | InteractionRejected:
+    match event:
+        case ipc.Queued():
+            return InteractionQueued(event_id=event.event_id, ahead_blocks=event.ahead_blocks)
+        case ipc.Applied():
+            return InteractionApplied(
+                event_id=event.event_id,
+                sequence=event.sequence,
+                block=event.block,
+                queued_ms=event.queued_ms,
+                latency_ms=event.latency_ms,
+            )
+        case ipc.Superseded():
+            return InteractionSuperseded(event_id=event.event_id, by=event.by)
+        case ipc.Rejected():
+            return InteractionRejected(
+                event_id=event.event_id, code=event.code, message=event.message, field=event.field
+            )
+
+
+def warning_message(event: ipc.Warned) -> SessionWarning:
+    return SessionWarning(code=event.code, message=event.message, field=event.field, event_id=event.event_id or None)
+
+
+def done_message(event: ipc.Ended) -> SessionDone:
+    return SessionDone(reason=event.reason, chunks=event.chunks, frames=event.frames, journal=json.loads(event.journal))
+
+
+def failure_message(event: ipc.Failed, *, fatal: bool) -> ErrorMessage:
+    """The engine's refusal or fault. `fatal` is the connection's to say: a start may be tried again."""
+    return ErrorMessage(
+        code=event.code,
+        message=event.message,
+        field=event.field,
+        retryable=event.retryable or facts_of(event.code).retryable,
+        fatal=fatal,
+    )
+
+
+def refusal_message(error: ProtocolError, *, retry_after: float | None = None) -> ErrorMessage:
+    """A message that was not accepted; the connection goes on."""
+    return ErrorMessage(
+        code=error.code,
+        message=error.message,
+        field=error.field or None,
+        expected=error.expected or None,
+        retryable=facts_of(error.code).retryable,
+        retry_after=retry_after,
+        event_id=error.event_id or None,
+    )
+
+
+def fatal_message(code: ErrorCode, message: str) -> ErrorMessage:
+    """The end of the connection for another reason than `session.done`."""
+    return ErrorMessage(code=code, message=message, retryable=facts_of(code).retryable, fatal=True)
