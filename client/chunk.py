@@ -1,0 +1,126 @@
+"""One chunk as the client holds it: the server's metadata, the encoded frames, and the way to pixels.
+
+Knows Pillow and numpy; nothing of sockets or sessions. Invariant: a Chunk that exists is whole: its frames tile its
+payload without gap or overlap, and there are as many as its metadata says.
+"""
+
+import hashlib
+import io
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from client.errors import ProtocolViolation
+from service.protocol.server import ChunkMetadata
+
+LOSSLESS_FORMATS = frozenset({"png", "raw"})
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A block's media. `received` is the time.monotonic() second at which its last byte was here."""
+
+    metadata: ChunkMetadata
+    payload: bytes
+    width: int
+    height: int
+    received: float
+    _pixels: Pixels | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        check_layout(self.metadata, len(self.payload))
+
+    @property
+    def sequence(self) -> int:
+        return self.metadata.sequence
+
+    @property
+    def pts(self) -> float:
+        """Media seconds of the first frame."""
+        return self.metadata.pts
+
+    @property
+    def num_frames(self) -> int:
+        return self.metadata.num_frames
+
+    @property
+    def frames_sha256(self) -> str:
+        """Hash of the RGB24 frames before they were encoded, as the server made them."""
+        return self.metadata.frames_sha256
+
+    @property
+    def frames(self) -> tuple[bytes, ...]:
+        """The encoded frames, in the order in which they are shown."""
+        return tuple(self.payload[part.offset : part.offset + part.length] for part in self.metadata.frames)
+
+    def numpy(self) -> Pixels:
+        """The frames as RGB pixels, uint8 [N, height, width, 3]; decoded at the first call, do not write to them.
+
+        Raises:
+            ProtocolViolation: a frame cannot be decoded, or has another size than the session.
+        """
+        if self._pixels is None:
+            decode = self._raw_frame if self.metadata.format == "raw" else self._decoded_frame
+            pixels = np.stack([decode(frame) for frame in self.frames])
+            pixels.setflags(write=False)
+            self._pixels = pixels
+        return self._pixels
+
+    def verify(self) -> None:
+        """Hold the pixels against `frames_sha256`, where the format is lossless; otherwise do nothing.
+
+        Raises:
+            ProtocolViolation: they are not the pixels that the server hashed.
+        """
+        if self.metadata.format not in LOSSLESS_FORMATS:
+            return
+        found = hashlib.sha256(self.numpy().tobytes()).hexdigest()
+        if found != self.frames_sha256:
+            raise ProtocolViolation(
+                f"chunk {self.sequence}: expected frames with SHA-256 {self.frames_sha256}, got {found}"
+            )
+
+    def _raw_frame(self, frame: bytes) -> Pixels:
+        size = self.width * self.height * 3
+        if len(frame) != size:
+            raise ProtocolViolation(f"chunk {self.sequence}: expected a raw frame of {size} bytes, got {len(frame)}")
+        return np.frombuffer(frame, dtype=np.uint8).reshape(self.height, self.width, 3)
+
+    def _decoded_frame(self, frame: bytes) -> Pixels:
+        kind = self.metadata.format
+        try:
+            with Image.open(io.BytesIO(frame), formats=[kind]) as image:
+                if image.size != (self.width, self.height):
+                    raise ProtocolViolation(
+                        f"chunk {self.sequence}: expected frames of {self.width}x{self.height}, got {image.size}"
+                    )
+                return np.asarray(image.convert("RGB"), dtype=np.uint8)
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise ProtocolViolation(f"chunk {self.sequence}: a {kind} frame cannot be decoded: {error}") from error
+
+
+def check_layout(metadata: ChunkMetadata, payload_bytes: int) -> None:
+    """Hold what a chunk's metadata says against itself and the size of its binary message.
+
+    Raises:
+        ProtocolViolation: naming the chunk, what was expected and what came.
+    """
+    name = f"chunk {metadata.sequence}"
+    if payload_bytes != metadata.byte_length:
+        raise ProtocolViolation(f"{name}: expected {metadata.byte_length} bytes, got {payload_bytes}")
+    if metadata.num_frames < 1 or len(metadata.frames) != metadata.num_frames:
+        raise ProtocolViolation(
+            f"{name}: expected {metadata.num_frames} frames (at least 1), got {len(metadata.frames)}"
+        )
+    end = 0
+    for number, part in enumerate(metadata.frames):
+        if part.offset != end or part.length < 1:
+            raise ProtocolViolation(
+                f"{name}, frame {number}: expected offset {end} and some bytes, got {part.offset} and {part.length}"
+            )
+        end += part.length
+    if end != payload_bytes:
+        raise ProtocolViolation(f"{name}: expected frames of {payload_bytes} bytes in all, got {end}")

@@ -1,0 +1,80 @@
+"""The receiving half of the protocol without a socket: messages in, checked messages and chunks out.
+
+Knows what the server may send, and in which order; nothing of tasks, time-outs or files. Invariant: the chunks it
+gives out have growing sequence numbers; what is missing between them is counted, what comes again is counted and
+thrown away.
+"""
+
+from client.chunk import Chunk
+from client.errors import ProtocolViolation
+from service.errors import ProtocolError
+from service.protocol import ServerMessage, UnknownMessage, parse_server_message
+from service.protocol.server import ChunkMetadata, SessionDone, VideoStart
+
+
+class Receiver:
+    """Give it every message of one connection, in order.
+
+    Raises (all methods):
+        ProtocolViolation: the server broke the protocol; the connection is of no more use.
+    """
+
+    def __init__(self) -> None:
+        self.info: VideoStart | None = None
+        self.chunks = 0
+        self.missing = 0
+        self.duplicated = 0
+        self._expected_sequence = 0
+        self._announced: ChunkMetadata | None = None
+
+    def text(self, text: str) -> ServerMessage | UnknownMessage:
+        """A text message. Metadata of a chunk is returned too; its chunk follows with the next binary message."""
+        try:
+            message = parse_server_message(text)
+        except ProtocolError as error:
+            raise ProtocolViolation(f"expected a message of the protocol, got {error} [{error.field}]") from error
+        if self._announced is not None:
+            raise ProtocolViolation(
+                f"expected the {self._announced.byte_length} bytes of chunk {self._announced.sequence}, "
+                f"got a {message.type} message"
+            )
+        match message:
+            case VideoStart():
+                self._start(message)
+            case ChunkMetadata():
+                self._announce(message)
+            case SessionDone():
+                self._count_missing_before(message.chunks)
+        return message
+
+    def binary(self, payload: bytes, received: float) -> Chunk | None:
+        """A binary message, whole at second `received`; None if it is a chunk that was here before."""
+        metadata, self._announced = self._announced, None
+        if metadata is None or self.info is None:
+            raise ProtocolViolation(f"expected a text message, got {len(payload)} bytes that nothing announced")
+        chunk = Chunk(metadata, payload, self.info.width, self.info.height, received)
+        if chunk.sequence < self._expected_sequence:
+            self.duplicated += 1
+            return None
+        self._count_missing_before(chunk.sequence)
+        self._expected_sequence = chunk.sequence + 1
+        self.chunks += 1
+        return chunk
+
+    def _start(self, message: VideoStart) -> None:
+        if self.info is not None:
+            raise ProtocolViolation("expected one video.start, got a second")
+        if min(message.width, message.height) < 1 or not message.fps > 0:
+            raise ProtocolViolation(
+                f"expected a size and a rate above 0, got {message.width}x{message.height} at {message.fps} fps"
+            )
+        self.info = message
+
+    def _announce(self, message: ChunkMetadata) -> None:
+        if self.info is None:
+            raise ProtocolViolation("expected video.start before the first chunk, got video.chunk_metadata")
+        self._announced = message
+
+    def _count_missing_before(self, sequence: int) -> None:
+        self.missing += max(0, sequence - self._expected_sequence)
+        self._expected_sequence = max(self._expected_sequence, sequence)

@@ -1,0 +1,104 @@
+"""Frames into an MP4 file (H.264, yuv420p), written as they come.
+
+Knows numpy arrays and PyAV; nothing of sessions, chunks or prompts. Invariants: a frame with time stamp pts stands
+at exactly round(pts * fps) / fps; the file can be read up to its last key frame at any moment, even if the program
+dies, and once closed it is an ordinary MP4 with its index.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+
+# Readers guess the colour matrix of a small picture wrongly unless it is stated. 1 is BT.709 in each of these fields.
+_BT709 = 1
+# hybrid_fragmented: fragments while it is written, one index once it is closed.
+_CONTAINER_OPTIONS = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
+
+
+class VideoWriter:
+    """One MP4 file of frames of one size. Use it as a context manager, or call `close`.
+
+    Args:
+        fps: frames a second; a fraction is kept exactly as far as a denominator of 1001 goes.
+        crf: x264's quality, smaller is better; 18 cannot be told from the source by eye.
+        threads: encoder threads; few, so that whoever makes the frames is not slowed down.
+    """
+
+    def __init__(
+        self, path: str | Path, *, width: int, height: int, fps: float, crf: int = 18, threads: int = 2
+    ) -> None:
+        if width <= 0 or height <= 0 or width % 2 or height % 2:
+            raise ValueError(f"expected an even width and height above 0 for yuv420p, got {width}x{height}")
+        if not fps > 0:
+            raise ValueError(f"expected frames per second above 0, got {fps}")
+        self.width, self.height = width, height
+        self.frames = 0
+        self._rate = Fraction(fps).limit_denominator(1001)
+        self._next_index = 0
+        self._closed = False
+        self._reformatter = VideoReformatter()
+        self._container = av.open(str(path), "w", format="mp4", options=_CONTAINER_OPTIONS)
+        # Without B-frames decode order is display order, so no time stamp is shifted. A key frame every two seconds.
+        options = {"crf": str(crf), "preset": "veryfast", "bf": "0", "g": str(max(1, round(2 * fps)))}
+        self._stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+        self._stream.time_base = 1 / self._rate
+        codec = self._stream.codec_context
+        codec.time_base = 1 / self._rate
+        codec.thread_count = threads
+        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
+        codec.color_range = ColorRange.MPEG
+
+    def append(self, frames: npt.NDArray[np.uint8], *, pts: float | None = None) -> None:
+        """Add frames (uint8, [N, height, width, 3], RGB).
+
+        Args:
+            pts: media seconds of the first one; by default they follow the last frame. A later time leaves a gap
+                in which the last frame stays; an earlier one than the last frame's is a ValueError.
+        """
+        expected = (self.height, self.width, 3)
+        if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != expected:
+            wanted = f"uint8 frames [N, {self.height}, {self.width}, 3]"
+            raise ValueError(f"expected {wanted}, got {frames.dtype} {list(frames.shape)}")
+        if pts is not None:
+            index = round(pts * self._rate)
+            if index < self._next_index:
+                raise ValueError(f"expected a time stamp of {self._next_index / self._rate} s or later, got {pts} s")
+            self._next_index = index
+        for frame in frames:
+            self._encode(frame)
+
+    def _encode(self, pixels_HW3: npt.NDArray[np.uint8]) -> None:
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels_HW3), format="rgb24")
+        picture = self._reformatter.reformat(
+            picture, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        picture.pts, picture.time_base = self._next_index, 1 / self._rate
+        self._container.mux(self._stream.encode(picture))
+        self._next_index += 1
+        self.frames += 1
+
+    def close(self) -> None:
+        """Write what the encoder still holds, and the index. A second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if self.frames:
+                self._container.mux(self._stream.encode(None))
+        finally:
+            self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
