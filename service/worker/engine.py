@@ -1,0 +1,86 @@
+"""What the worker asks of an engine: the seam between the loop and `models.generator`, which tests fill with a fake.
+
+Types only. Knows nothing of sessions. A stream is whatever `start` gave: the worker hands it back and reads its
+journal, nothing else, hence `Any`.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from models.journal import WeightedPrompt
+from service.ipc import Mode, Sink
+
+Frames = npt.NDArray[np.uint8]
+"""RGB24 pixels, [frames, height, width, 3]."""
+
+
+class Timings(Protocol):
+    """Milliseconds of the stages of one block."""
+
+    @property
+    def text(self) -> float: ...
+    @property
+    def recache(self) -> float: ...
+    @property
+    def denoise(self) -> float: ...
+    @property
+    def clean(self) -> float: ...
+    @property
+    def decode(self) -> float: ...
+
+
+class AppliedPrompt(Protocol):
+    @property
+    def event_id(self) -> str: ...
+
+
+class EngineBlock(Protocol):
+    """One finished block. `applied`: the events whose first block it is; `completed`: those whose target it reaches."""
+
+    @property
+    def index(self) -> int: ...
+    @property
+    def take(self) -> int: ...
+    @property
+    def attempt(self) -> int: ...
+    @property
+    def frames(self) -> Frames: ...
+    @property
+    def frames_sha256(self) -> str: ...
+    @property
+    def applied(self) -> Sequence[AppliedPrompt]: ...
+    @property
+    def completed(self) -> Sequence[str]: ...
+    @property
+    def timings(self) -> Timings: ...
+
+
+class Change(Protocol):
+    @property
+    def superseded(self) -> Sequence[str]: ...
+
+
+class Engine(Protocol):
+    """Raises models.errors.EngineError for what it refuses; anything else it raises is fatal."""
+
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> Any: ...
+
+    def set_prompt(
+        self,
+        stream: Any,
+        prompts: Sequence[WeightedPrompt],
+        *,
+        mode: Mode,
+        sink: Sink,
+        transition_chunks: int,
+        event_id: str,
+    ) -> Change: ...
+
+    def step(self, stream: Any, *, interrupted: Callable[[], bool] | None = None) -> EngineBlock | None: ...
+
+    def commit(self, stream: Any) -> None: ...
+
+    def close(self, stream: Any) -> None: ...

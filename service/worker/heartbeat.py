@@ -1,0 +1,67 @@
+"""The worker's sign of life, from a thread of its own, and the watch for the parent's death.
+
+Knows the loop's progress as plain values. Invariant: the beat says how long ago the loop last moved, so a process
+that lives but makes nothing looks different from one that works.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from service.ipc import Event, Heartbeat, IpcError
+from service.worker.loop import Progress
+
+logger = logging.getLogger(__name__)
+
+
+class HeartbeatThread:
+    def __init__(self, progress: Progress, *, send: Callable[[Event], None], interval: float) -> None:
+        self._progress = progress
+        self._send = send
+        self._interval = interval
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._interval):
+            progress = self._progress
+            try:
+                self._send(
+                    Heartbeat(
+                        sessions=progress.sessions,
+                        idle_seconds=max(0.0, time.monotonic() - progress.moved_at),
+                        busy=progress.busy,
+                        blocks=progress.blocks,
+                        memory_bytes=resident_bytes(),
+                    )
+                )
+            except IpcError as error:
+                logger.error("no heartbeat: %s", error)  # the loop meets the same channel and decides
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def watch_parent(pipe: BinaryIO, *, on_death: Callable[[], None]) -> threading.Thread:
+    """Call `on_death` when the other end of `pipe`, which the parent holds open and never writes to, is closed."""
+
+    def watch() -> None:
+        while pipe.read(1024):
+            pass
+        on_death()
+
+    thread = threading.Thread(target=watch, name="parent-watch", daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,166 @@
+"""The engine loop: take what has come, ask whose block is next, make it, hand it on.
+
+One thread runs it and owns the engine; everything else in the worker only leaves notes for it. Knows blocks and whose
+turn it is; knows nothing of tensors, encoding or processes. Invariants: an error of one session (`EngineError`) ends
+or refuses only what it belongs to, any other error leaves the loop; the inbox is also read between the passes of a
+block.
+"""
+
+import queue
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from models.errors import EngineError
+from service.channel import WorkerChannel
+from service.errors import ErrorCode
+from service.ipc import Facts
+from service.worker.engine import Engine
+from service.worker.media import ChannelBroken, ChunkFailed, ChunkSent, MediaThreads, Report
+from service.worker.session import Session
+from service.worker.settings import WorkerSettings
+from service.worker.table import SessionTable, weighted
+
+
+@dataclass(slots=True)
+class Progress:
+    """What the heartbeat reads from its own thread: single values, each written by the loop alone."""
+
+    moved_at: float
+    busy: bool = False
+    blocks: int = 0
+    sessions: int = 0
+
+
+class Loop:
+    def __init__(
+        self,
+        engine: Engine,
+        facts: Facts,
+        settings: WorkerSettings,
+        *,
+        channel: WorkerChannel,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.progress = Progress(moved_at=clock())
+        self._engine = engine
+        self._settings = settings
+        self._channel = channel
+        self._clock = clock
+        self._drain_asked = False
+        self._table = SessionTable(engine, facts, settings, send=channel.send, clock=clock)
+        self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._media = MediaThreads(
+            settings.encoder_threads, queue_size=settings.encoder_queue, report=self._note, clock=clock
+        )
+
+    def run(self) -> None:
+        """Until a drain is asked for; then every session is ended and what was made has left."""
+        table = self._table
+        while not table.draining:
+            self._moved()
+            self._take_reports()
+            table.obey(self._channel.drain())
+            session = table.scheduler.next(self._clock())
+            if session is None:
+                self._rest()
+            else:
+                self._make(session)
+            table.draining |= self._drain_asked
+        table.end_all("drained")
+        table.obey(self._channel.drain())  # those who come last are told that nothing starts any more
+        self._media.close(self._settings.drain_timeout)
+        self._take_reports()
+
+    def ask_drain(self) -> None:
+        """Callable from a signal handler: seen when the loop comes round."""
+        self._drain_asked = True
+
+    def _make(self, session: Session) -> None:
+        table, stream = self._table, session.stream
+        try:
+            self._hand_over(session)
+            self._begin(session)
+            block = self._engine.step(stream, interrupted=self._interrupted)
+            self._finish()
+            if block is not None:
+                self._media.submit(session.finish_block(block), timeout=self._settings.media_timeout)
+                self.progress.blocks += 1
+            if session.stopping:
+                table.end(session, "stopped")
+            elif session.complete:
+                table.end(session, "completed")
+            elif block is not None:
+                self._engine.commit(stream)
+        except EngineError as error:
+            self._finish()
+            table.fail(session, error.code, str(error), field=error.field)
+
+    def _hand_over(self, session: Session) -> None:
+        """Give the engine the newest prompt that is due; the older ones it replaces are superseded."""
+        due = session.begin_block(self._clock())
+        for number, pending in enumerate(due):
+            command = pending.command
+            try:
+                change = self._engine.set_prompt(
+                    session.stream,
+                    weighted(command.prompts),
+                    mode=command.mode,
+                    sink=command.sink,
+                    transition_chunks=command.transition_chunks,
+                    event_id=command.event_id,
+                )
+            except EngineError as error:
+                session.refuse(pending.event_id, error.code, str(error), field=error.field)
+                continue
+            older = [replaced.event_id for replaced in due[number + 1 :]]
+            session.handed(pending, [*older, *change.superseded])
+            return
+
+    def _begin(self, session: Session) -> None:
+        self._table.making, self._table.unwanted = session, False
+        self.progress.busy = True
+
+    def _finish(self) -> None:
+        self._table.making = None
+        self.progress.busy = False
+
+    def _interrupted(self) -> bool:
+        """Asked by the engine between passes."""
+        self._moved()
+        if self._table.reading:
+            self._table.obey_while_making(self._channel.drain())
+        return self._table.unwanted
+
+    def _rest(self) -> None:
+        """Until something comes, somebody is due, or it is time to look round."""
+        until_due = self._table.scheduler.next_due_at() - self._clock()
+        self._table.obey(self._channel.wait(min(until_due, self._settings.poll_interval)))
+
+    def _moved(self) -> None:
+        self.progress.moved_at = self._clock()
+        self.progress.sessions = len(self._table)
+
+    def _note(self, report: Report) -> None:
+        """Called by the encoder threads."""
+        self._reports.put(report)
+        self._channel.wake()
+
+    def _take_reports(self) -> None:
+        while True:
+            try:
+                report = self._reports.get_nowait()
+            except queue.Empty:
+                return
+            match report:
+                case ChunkSent(session=name, pts=pts, at=at):
+                    if session := self._table.get(name):
+                        session.sent(pts, at)
+                case ChunkFailed(session=name, message=message):
+                    if session := self._table.get(name):
+                        self._table.fail(session, ErrorCode.INTERNAL_ERROR, message)
+                case ChannelBroken(error=error):
+                    raise error
+                case _:
+                    assert_never(report)

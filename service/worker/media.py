@@ -1,0 +1,231 @@
+"""Pixels to bytes, in threads of their own, and out of the worker in the order of each session.
+
+Knows frames, picture formats and lanes; knows nothing of the engine, pacing or what an interaction means. Invariants:
+what is put on a lane leaves it in the order in which its place was taken, whichever thread is ready first; the queue
+of work is bounded; a picture that cannot be encoded is reported and does not end the thread.
+"""
+
+import io
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from PIL import Image
+
+from service.ipc import Applied, Chunk, Event, Format, FrameSpan, IpcError, StageMilliseconds
+from service.worker.engine import EngineBlock, Frames
+
+logger = logging.getLogger(__name__)
+
+Send: TypeAlias = Callable[[Event], None]
+Emit: TypeAlias = Callable[[Send, float], None]
+"""Sends the events of one place on a lane; the number is the present moment."""
+
+
+class Lane:
+    """The way out for one session. A place is taken in order and filled when its content is ready."""
+
+    def __init__(self, send: Send, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._send = send
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._filled: dict[int, Emit] = {}
+        self._taken = 0
+        self._left = 0
+
+    def take_place(self) -> int:
+        with self._lock:
+            self._taken += 1
+            return self._taken - 1
+
+    def fill(self, place: int, emit: Emit) -> None:
+        """Raises IpcError if the channel does."""
+        with self._lock:
+            assert self._left <= place < self._taken, f"place {place} was never taken or has left already"
+            assert place not in self._filled, f"place {place} is filled already"
+            self._filled[place] = emit
+            while (ready := self._filled.pop(self._left, None)) is not None:
+                self._left += 1
+                ready(self._send, self._clock())
+
+    def post(self, event: Event) -> None:
+        """Behind everything that has a place now."""
+        self.fill(self.take_place(), lambda send, _now: send(event))
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An interaction whose first block a chunk is."""
+
+    event_id: str
+    arrived_at: float
+    begun_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeJob:
+    """One block on its way out."""
+
+    session: str
+    lane: Lane
+    place: int
+    block: EngineBlock
+    sequence: int
+    pts: float
+    fps: int
+    format: Format
+    quality: int
+    event_ids: tuple[str, ...]
+    started_event_ids: tuple[str, ...]
+    applications: tuple[Application, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkSent:
+    session: str
+    pts: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkFailed:
+    session: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelBroken:
+    error: IpcError
+
+
+Report: TypeAlias = ChunkSent | ChunkFailed | ChannelBroken
+
+
+class MediaStalled(RuntimeError):
+    """The encoder threads did not take a job in time."""
+
+
+class MediaThreads:
+    """A fixed number of encoder threads behind one bounded queue.
+
+    `report` is called from those threads; every job ends in exactly one report.
+    """
+
+    def __init__(
+        self, threads: int, *, queue_size: int, report: Callable[[Report], None], clock: Callable[[], float]
+    ) -> None:
+        self._jobs: queue.Queue[EncodeJob | None] = queue.Queue(queue_size)
+        self._report = report
+        self._clock = clock
+        self._threads = [
+            threading.Thread(target=self._work, name=f"encoder-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(self, job: EncodeJob, *, timeout: float) -> None:
+        try:
+            self._jobs.put(job, timeout=timeout)
+        except queue.Full as error:
+            raise MediaStalled(f"expected an encoder thread to be free within {timeout} s") from error
+
+    def close(self, timeout: float) -> None:
+        """Finish what was submitted, waiting at most `timeout` seconds for it."""
+        ends_at = time.monotonic() + timeout
+        for _ in self._threads:
+            try:
+                self._jobs.put(None, timeout=max(0.0, ends_at - time.monotonic()))
+            except queue.Full:
+                break
+        for thread in self._threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._deliver(job)
+            except IpcError as error:
+                self._report(ChannelBroken(error))
+
+    def _deliver(self, job: EncodeJob) -> None:
+        started = time.perf_counter()
+        try:
+            lengths, payload = encode_frames(job.block.frames, job.format, job.quality)
+            sha256 = job.block.frames_sha256
+        except Exception as error:  # a thread's boundary: one session's picture must not end the thread
+            logger.exception("encoding failed", extra={"session": job.session})
+            job.lane.fill(job.place, lambda _send, _now: None)
+            self._report(ChunkFailed(job.session, f"block {job.block.index} could not be encoded: {error}"))
+            return
+        chunk = _chunk(job, lengths, payload, sha256, encode_ms=(time.perf_counter() - started) * 1000)
+        job.lane.fill(job.place, lambda send, now: self._emit(job, chunk, send, now))
+
+    def _emit(self, job: EncodeJob, chunk: Chunk, send: Send, now: float) -> None:
+        for application in job.applications:
+            send(_applied(job, application, now))
+        send(chunk)
+        self._report(ChunkSent(job.session, job.pts, now))
+
+
+def encode_frames(frames: Frames, format: Format, quality: int) -> tuple[list[int], bytes]:
+    """The length of each encoded frame, and all of them joined in order."""
+    if format == "raw":
+        return [frames[0].nbytes] * len(frames), frames.tobytes()
+    encoded = [_encode(frame, format, quality) for frame in frames]
+    return [len(one) for one in encoded], b"".join(encoded)
+
+
+def _encode(frame: Frames, format: Format, quality: int) -> bytes:
+    options: dict[str, Any] = {"jpeg": {"quality": quality}, "webp": {"quality": quality, "method": 0}}.get(
+        format, {"compress_level": 1}
+    )
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, format.upper(), **options)
+    return buffer.getvalue()
+
+
+def _applied(job: EncodeJob, application: Application, now: float) -> Applied:
+    return Applied(
+        session=job.session,
+        event_id=application.event_id,
+        sequence=job.sequence,
+        block=job.block.index,
+        queued_ms=(application.begun_at - application.arrived_at) * 1000,
+        latency_ms=(now - application.arrived_at) * 1000,
+    )
+
+
+def _chunk(job: EncodeJob, lengths: list[int], payload: bytes, sha256: str, *, encode_ms: float) -> Chunk:
+    block, spans, offset = job.block, [], 0
+    for number, length in enumerate(lengths):
+        spans.append(FrameSpan(offset, length, job.pts + number / job.fps))
+        offset += length
+    timings = block.timings
+    return Chunk(
+        session=job.session,
+        sequence=job.sequence,
+        take=block.take,
+        block=block.index,
+        attempt=block.attempt,
+        pts=job.pts,
+        fps=job.fps,
+        format=job.format,
+        frames=tuple(spans),
+        frames_sha256=sha256,
+        event_ids=job.event_ids,
+        started_event_ids=job.started_event_ids,
+        completed_event_ids=tuple(block.completed),
+        timings=StageMilliseconds(
+            text=timings.text,
+            recache=timings.recache,
+            denoise=timings.denoise,
+            clean=timings.clean,
+            decode=timings.decode,
+            encode=encode_ms,
+        ),
+        payload=payload,
+    )

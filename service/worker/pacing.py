@@ -1,0 +1,78 @@
+"""When the next block of a session is wanted: a clock of seconds made against seconds shown.
+
+Knows numbers only: no session, no engine, no thread; the present time is always an argument (monotonic seconds).
+Invariant: under `RealtimePace` a session is never made more than the lead ahead of its viewer, also after a stall:
+a viewer who has waited goes on from where the picture stood, so nothing is made or shown faster to catch up.
+"""
+
+import math
+from typing import Protocol
+
+
+class Pace(Protocol):
+    """What the scheduler asks of a session's clock."""
+
+    def made(self, seconds: float) -> None:
+        """A block of so many seconds of media was made."""
+
+    def sent(self, pts: float, at: float) -> None:
+        """The chunk that begins at media time `pts` was sent at `at`."""
+
+    @property
+    def due_at(self) -> float:
+        """From when on the next block may be made. Infinite: not before something was sent."""
+
+    @property
+    def deadline(self) -> float:
+        """When the viewer runs out of pictures. Infinite: nobody waits by the clock."""
+
+
+class RealtimePace:
+    """Media is shown at its own speed from the first chunk on; the server stays `lead_seconds` ahead of that."""
+
+    def __init__(self, lead_seconds: float, *, opened_at: float) -> None:
+        if not lead_seconds > 0:
+            raise ValueError(f"lead_seconds must be above 0, not {lead_seconds!r}")
+        self._lead = lead_seconds
+        self._opened_at = opened_at
+        self._made = 0.0
+        self._zero: float | None = None
+        """The moment at which media time 0 is shown; it moves later whenever a chunk comes too late."""
+
+    def made(self, seconds: float) -> None:
+        self._made += seconds
+
+    def sent(self, pts: float, at: float) -> None:
+        zero = at - pts
+        self._zero = zero if self._zero is None else max(self._zero, zero)
+
+    @property
+    def due_at(self) -> float:
+        if self._made < self._lead:
+            return self._opened_at
+        return math.inf if self._zero is None else self._zero + self._made - self._lead
+
+    @property
+    def deadline(self) -> float:
+        return self._opened_at if self._zero is None else self._zero + self._made
+
+
+class UnpacedPace:
+    """As fast as the client takes it, after everybody who watches by the clock."""
+
+    def __init__(self, *, opened_at: float) -> None:
+        self._opened_at = opened_at
+
+    def made(self, seconds: float) -> None:
+        """Nothing follows from it."""
+
+    def sent(self, pts: float, at: float) -> None:
+        """Nothing follows from it."""
+
+    @property
+    def due_at(self) -> float:
+        return self._opened_at
+
+    @property
+    def deadline(self) -> float:
+        return math.inf

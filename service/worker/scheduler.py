@@ -1,0 +1,53 @@
+"""Whose block is next, and when is it due: earliest deadline first, in turn among equals.
+
+Integers and floats only; knows nothing of torch, engines or messages. Invariants: a session that is not ready, or
+not due yet, is never chosen; among sessions with the same deadline the one that has waited for the most turns goes
+first, so that unpaced sessions (deadline infinite) share alike what the paced ones leave.
+"""
+
+import math
+from typing import Generic, Protocol, TypeVar
+
+
+class Schedulable(Protocol):
+    @property
+    def ready(self) -> bool:
+        """A block may be made now, as far as the session's state and credits go."""
+
+    @property
+    def due_at(self) -> float: ...
+
+    @property
+    def deadline(self) -> float: ...
+
+
+S = TypeVar("S", bound=Schedulable)
+
+
+class Scheduler(Generic[S]):
+    def __init__(self) -> None:
+        self._last_turn: dict[S, int] = {}
+        self._turn = 0
+
+    def add(self, session: S) -> None:
+        """A newcomer stands behind those of its deadline that are waiting already."""
+        assert session not in self._last_turn, "a session is added once"
+        self._turn += 1
+        self._last_turn[session] = self._turn
+
+    def remove(self, session: S) -> None:
+        del self._last_turn[session]
+
+    def next(self, now: float) -> S | None:
+        """The session whose block is to be made now, or None. Choosing it counts as its turn."""
+        due = [session for session in self._last_turn if session.ready and session.due_at <= now]
+        if not due:
+            return None
+        chosen = min(due, key=lambda session: (session.deadline, self._last_turn[session]))
+        self._turn += 1
+        self._last_turn[chosen] = self._turn
+        return chosen
+
+    def next_due_at(self) -> float:
+        """When somebody is due if nothing changes until then; infinite if only a message can change it."""
+        return min((session.due_at for session in self._last_turn if session.ready), default=math.inf)

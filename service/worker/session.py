@@ -1,0 +1,239 @@
+"""One directed video in the worker: its state, credits, clock, prompt timeline and everything it reports.
+
+Knows messages and media time; knows nothing of tensors, threads or whose turn it is. Invariants: a state is only left
+for one that may follow it; exactly one terminal message (`Ended` or `Failed`) is reported, and it is the last one;
+media time rises by what was made and never falls, over cuts too.
+"""
+
+import logging
+from enum import Enum
+from typing import Any
+
+from service.errors import SessionError
+from service.ipc import (
+    Ended,
+    EndReason,
+    Facts,
+    Failed,
+    Interact,
+    Queued,
+    Rejected,
+    Start,
+    Started,
+    Superseded,
+)
+from service.worker.engine import EngineBlock
+from service.worker.media import Application, EncodeJob, Lane
+from service.worker.pacing import Pace
+from service.worker.timeline import Pending, Timeline, blocks_ahead
+
+logger = logging.getLogger(__name__)
+
+
+class SessionState(Enum):
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDED = "ended"
+
+
+_NEXT_STATES: dict[SessionState, frozenset[SessionState]] = {
+    SessionState.STARTING: frozenset({SessionState.RUNNING, SessionState.ENDED}),
+    SessionState.RUNNING: frozenset({SessionState.PAUSED, SessionState.ENDED}),
+    SessionState.PAUSED: frozenset({SessionState.RUNNING, SessionState.ENDED}),
+    SessionState.ENDED: frozenset(),
+}
+
+
+class IllegalMove(AssertionError):
+    """The worker's own fault: a session was told to do what its state does not allow."""
+
+
+class Session:
+    """Owned by the engine thread. What it reports goes over its lane, in order."""
+
+    def __init__(
+        self, start: Start, *, facts: Facts, lane: Lane, pace: Pace, timeline: Timeline, arrived_at: float
+    ) -> None:
+        self.id = start.session
+        self.state = SessionState.STARTING
+        self.stream: Any = None
+        self.stopping = False
+        """It ends as soon as the engine has let go of its stream."""
+        self.interruptions = 0
+        """Times that the block in the making was given up for a new prompt."""
+        self._start = start
+        self._facts = facts
+        self._lane = lane
+        self._pace = pace
+        self._timeline = timeline
+        self._arrived_at = arrived_at
+        self._begun_at = arrived_at
+        self._credits = start.credits
+        self._chunks = 0
+        self._frames = 0
+        self._active: tuple[str, ...] = (start.event_id,) if start.event_id else ()
+
+    # What the scheduler asks.
+
+    @property
+    def ready(self) -> bool:
+        return self.state is SessionState.RUNNING and self._credits > 0
+
+    @property
+    def due_at(self) -> float:
+        return self._pace.due_at
+
+    @property
+    def deadline(self) -> float:
+        return self._pace.deadline
+
+    # Life.
+
+    def run(self, stream: Any, *, seed: int) -> None:
+        """The engine has its stream."""
+        self._move(SessionState.RUNNING)
+        self.stream = stream
+        facts = self._facts
+        self._lane.post(
+            Started(
+                session=self.id,
+                seed=seed,
+                model=facts.preset,
+                width=facts.width,
+                height=facts.height,
+                fps=facts.fps,
+                block_frames=facts.block_frames,
+                frames_per_block=facts.frames_per_block,
+                first_block_frames=facts.first_block_frames,
+            )
+        )
+
+    def pause(self) -> None:
+        """No further block until `resume`. Pausing a paused session changes nothing."""
+        if self.state is not SessionState.PAUSED:
+            self._move(SessionState.PAUSED)
+
+    def resume(self) -> None:
+        if self.state is not SessionState.RUNNING:
+            self._move(SessionState.RUNNING)
+
+    def end(self, reason: EndReason, *, journal: str) -> None:
+        self._move(SessionState.ENDED)
+        self._lane.post(
+            Ended(session=self.id, reason=reason, chunks=self._chunks, frames=self._frames, journal=journal)
+        )
+
+    def fail(self, code: str, message: str, *, field: str | None = None, retryable: bool = False) -> None:
+        self._move(SessionState.ENDED)
+        self._lane.post(Failed(session=self.id, code=code, message=message, field=field, retryable=retryable))
+
+    @property
+    def ended(self) -> bool:
+        return self.state is SessionState.ENDED
+
+    # Control.
+
+    def grant(self, chunks: int) -> None:
+        self._credits += chunks
+
+    def sent(self, pts: float, at: float) -> None:
+        """The chunk that begins at `pts` has left."""
+        self._pace.sent(pts, at)
+
+    def accept(self, command: Interact, *, arrived_at: float, in_making: bool) -> bool:
+        """Take or refuse an interaction, and say which. True: it is meant for the present block or the next.
+
+        Args:
+            in_making: a block of this session is being made and will be finished without it.
+        """
+        try:
+            pending = self._timeline.accept(command, arrived_at=arrived_at, position=self.position)
+        except SessionError as error:
+            self.reject(command.event_id, error.code, error.message, field=error.field or None)
+            return False
+        block_seconds = self._facts.frames_per_block / self._facts.fps
+        ahead = blocks_ahead(pending, position=self.position, block_seconds=block_seconds)
+        self._lane.post(
+            Queued(session=self.id, event_id=command.event_id, ahead_blocks=max(ahead, 1) if in_making else ahead)
+        )
+        return ahead == 0
+
+    # Making a block.
+
+    @property
+    def position(self) -> float:
+        """Media seconds at which the next block, or the one in the making, begins."""
+        return self._frames / self._facts.fps
+
+    @property
+    def complete(self) -> bool:
+        """The asked length is reached."""
+        limit = self._start.max_seconds
+        return limit is not None and self.position >= limit
+
+    def begin_block(self, now: float) -> list[Pending]:
+        """A block is begun, or begun again. Returns the interactions that are due with it, newest first."""
+        self._begun_at = now
+        return self._timeline.due(self.position)
+
+    def handed(self, pending: Pending, superseded: list[str]) -> None:
+        """The engine has taken `pending`, and what it names will not be applied."""
+        pending.handed = True
+        for event_id in superseded:
+            if event_id != pending.event_id and self._timeline.close(event_id):
+                self._lane.post(Superseded(session=self.id, event_id=event_id, by=pending.event_id))
+
+    def refuse(self, event_id: str, code: str, message: str, *, field: str | None = None) -> None:
+        """An accepted interaction cannot take effect after all."""
+        self._timeline.close(event_id)
+        self.reject(event_id, code, message, field=field)
+
+    def finish_block(self, block: EngineBlock) -> EncodeJob:
+        """Count the block and take its place in the order of what leaves."""
+        started, applications = self._apply(block)
+        job = EncodeJob(
+            session=self.id,
+            lane=self._lane,
+            place=self._lane.take_place(),
+            block=block,
+            sequence=self._chunks,
+            pts=self.position,
+            fps=self._facts.fps,
+            format=self._start.format,
+            quality=self._start.quality,
+            event_ids=self._active,
+            started_event_ids=started,
+            applications=applications,
+        )
+        self.interruptions = 0
+        self._credits -= 1
+        self._chunks += 1
+        self._frames += len(block.frames)
+        self._pace.made(len(block.frames) / self._facts.fps)
+        return job
+
+    def _apply(self, block: EngineBlock) -> tuple[tuple[str, ...], tuple[Application, ...]]:
+        applications = []
+        if self._chunks == 0 and self._start.event_id:
+            applications.append(Application(self._start.event_id, self._arrived_at, self._begun_at))
+        for prompt in block.applied:
+            pending = self._timeline.close(prompt.event_id)
+            if pending is not None:
+                applications.append(Application(pending.event_id, pending.arrived_at, self._begun_at))
+        started = tuple(application.event_id for application in applications)
+        if started:
+            self._active = started[-1:]
+        return started, tuple(applications)
+
+    def reject(self, event_id: str, code: str, message: str, *, field: str | None = None) -> None:
+        """An interaction that was never accepted."""
+        self._lane.post(Rejected(session=self.id, event_id=event_id, code=code, message=message, field=field))
+
+    def _move(self, to: SessionState) -> None:
+        allowed = _NEXT_STATES[self.state]
+        if to not in allowed:
+            expected = ", ".join(sorted(state.value for state in allowed)) or "nothing"
+            raise IllegalMove(f"session {self.id} is {self.state.value}: expected {expected} next, got {to.value}")
+        logger.info("%s -> %s", self.state.value, to.value, extra={"session": self.id})
+        self.state = to

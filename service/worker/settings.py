@@ -1,0 +1,54 @@
+"""What a worker process is told when it starts: one value, given as one line of JSON on its standard input.
+
+Knows nothing of where the values come from (`service/config.py` and `service/launch.py` do), so that the worker
+needs neither the environment nor the settings library. Unknown and missing fields are errors.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from service.channel import ChannelLimits, Endpoints
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    folder: str
+    """Of the channel's sockets."""
+    channel: ChannelLimits
+    generator: str
+    """`module:function` that loads the engine."""
+    preset: str
+    random_weights: bool
+    threads: int
+    encoder_threads: int
+    max_sessions: int
+    interaction_queue: int
+    session_credits: int
+    lead_blocks: float
+    interrupts_per_block: int
+    """Times that one block may be given up for a newer prompt; 0 turns it off."""
+    heartbeat_interval: float
+    poll_interval: float
+    """Seconds that an idle loop sleeps at most before it looks round."""
+    media_timeout: float
+    """Seconds that the loop may wait for an encoder thread."""
+    drain_timeout: float
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return Endpoints(Path(self.folder))
+
+    @property
+    def encoder_queue(self) -> int:
+        """Blocks that may wait for an encoder thread: all that credits allow."""
+        return self.max_sessions * self.session_credits
+
+
+def settings_to_json(settings: WorkerSettings) -> bytes:
+    """One line."""
+    return msgspec.json.encode(settings) + b"\n"
+
+
+def settings_from_json(line: bytes) -> WorkerSettings:
+    """Raises msgspec.DecodeError (a ValueError) that names what is wrong."""
+    return msgspec.json.decode(line, type=WorkerSettings)

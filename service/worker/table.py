@@ -1,0 +1,209 @@
+"""The sessions that are open in this worker, and what each command does to them.
+
+Knows commands, sessions and how the engine opens and closes a stream; knows nothing of blocks, encoding or the
+channel. Invariants: whatever `start` opened on the engine is closed exactly once; a command that comes between two
+passes never touches the engine, so it may be obeyed there at once or has to wait for the end of the block.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from models.errors import EngineError
+from models.journal import PromptEvent, WeightedPrompt, check_event
+from service.channel import Arrival
+from service.errors import ErrorCode, SessionError
+from service.ipc import Credit, EndReason, Facts, Interact, Pause, Prompt, Resume, Shutdown, Start, Stop
+from service.worker.engine import Engine
+from service.worker.media import Lane, Send
+from service.worker.pacing import Pace, RealtimePace, UnpacedPace
+from service.worker.scheduler import Scheduler
+from service.worker.session import Session
+from service.worker.settings import WorkerSettings
+from service.worker.timeline import Timeline
+
+logger = logging.getLogger(__name__)
+
+
+class SessionTable:
+    def __init__(
+        self,
+        engine: Engine,
+        facts: Facts,
+        settings: WorkerSettings,
+        *,
+        send: Send,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.scheduler: Scheduler[Session] = Scheduler()
+        self.draining = False
+        self.making: Session | None = None
+        """Whose block is being made."""
+        self.unwanted = False
+        """The block in the making is to be given up."""
+        self._engine = engine
+        self._facts = facts
+        self._settings = settings
+        self._send = send
+        self._clock = clock
+        self._open: dict[str, Session] = {}
+        self._deferred: list[Arrival] = []
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def get(self, session: str) -> Session | None:
+        return self._open.get(session)
+
+    # Commands.
+
+    @property
+    def reading(self) -> bool:
+        """False: what has been read waits for the end of the block, so nothing more should be read."""
+        return not self._deferred
+
+    def obey(self, arrivals: Sequence[Arrival]) -> None:
+        """Between two blocks: everything that had to wait, then these."""
+        waiting, self._deferred = self._deferred, []
+        for arrival in [*waiting, *arrivals]:
+            self._obey(arrival)
+
+    def obey_while_making(self, arrivals: Sequence[Arrival]) -> None:
+        """Between two passes: what needs the engine, and everything behind it, waits for `obey`."""
+        for arrival in arrivals:
+            if self._deferred or isinstance(arrival.command, Start | Shutdown):
+                self._deferred.append(arrival)
+            else:
+                self._obey(arrival)
+
+    def _obey(self, arrival: Arrival) -> None:
+        command = arrival.command
+        if isinstance(command, Shutdown):
+            self.draining = True
+            return
+        if isinstance(command, Start):
+            self._start(command, arrival.at)
+            return
+        session = self._open.get(command.session)
+        if session is None:
+            return  # it has ended in the meantime, which the other side has been told or soon is
+        match command:
+            case Interact():
+                self._interact(session, command, arrival.at)
+            case Credit(chunks=chunks):
+                session.grant(chunks)
+            case Pause():
+                session.pause()
+            case Resume():
+                session.resume()
+            case Stop():
+                self._stop(session)
+            case _:
+                assert_never(command)
+
+    def _interact(self, session: Session, command: Interact, arrived_at: float) -> None:
+        try:
+            check_event(_as_event(command))
+        except EngineError as error:
+            session.reject(command.event_id, error.code, str(error), field=error.field)
+            return
+        making = session is self.making
+        may_interrupt = session.interruptions < self._settings.interrupts_per_block
+        wanted_now = session.accept(command, arrived_at=arrived_at, in_making=making and not may_interrupt)
+        if making and wanted_now and may_interrupt:
+            session.interruptions += 1
+            self.unwanted = True
+
+    def _stop(self, session: Session) -> None:
+        session.stopping = True
+        if session is self.making:
+            self.unwanted = True
+        else:
+            self.end(session, "stopped")
+
+    # Opening and ending.
+
+    def _start(self, start: Start, arrived_at: float) -> None:
+        lane = Lane(self._send, clock=self._clock)
+        session = Session(
+            start,
+            facts=self._facts,
+            lane=lane,
+            pace=self._pace(start, arrived_at),
+            timeline=Timeline(self._settings.interaction_queue),
+            arrived_at=arrived_at,
+        )
+        seed = secrets.randbelow(2**63) if start.seed is None else start.seed
+        try:
+            self._admit(start)
+            stream = self._engine.start(weighted(start.prompts), seed=seed)
+        except SessionError as error:
+            session.fail(error.code, error.message, field=error.field or None)
+        except EngineError as error:
+            session.fail(error.code, str(error), field=error.field)
+        else:
+            self._open[session.id] = session
+            self.scheduler.add(session)
+            session.run(stream, seed=seed)
+
+    def _admit(self, start: Start) -> None:
+        """Raises SessionError for what this worker cannot do."""
+        facts = self._facts
+        if self.draining:
+            raise SessionError(ErrorCode.SERVER_DRAINING, "expected no further session: the worker is ending")
+        if start.session in self._open:
+            raise SessionError(ErrorCode.SESSION_ALREADY_STARTED, f"expected a new session, {start.session} is open")
+        if len(self._open) >= self._settings.max_sessions:
+            raise SessionError(ErrorCode.CAPACITY, f"expected at most {self._settings.max_sessions} sessions at once")
+        if start.model not in (None, facts.preset):
+            raise SessionError(
+                ErrorCode.MODEL_UNKNOWN, f"expected model {facts.preset!r}, got {start.model!r}", field="model"
+            )
+        for field, asked, made in (("width", start.width, facts.width), ("height", start.height, facts.height)):
+            if asked not in (None, made):
+                raise SessionError(
+                    ErrorCode.SIZE_INVALID,
+                    f"expected {field} {made}, which {facts.preset} makes, got {asked}",
+                    field=field,
+                )
+
+    def _pace(self, start: Start, arrived_at: float) -> Pace:
+        if start.pacing == "none":
+            return UnpacedPace(opened_at=arrived_at)
+        block_seconds = self._facts.frames_per_block / self._facts.fps
+        return RealtimePace(self._settings.lead_blocks * block_seconds, opened_at=arrived_at)
+
+    def end(self, session: Session, reason: EndReason) -> None:
+        session.end(reason, journal=session.stream.journal.to_json())
+        self._close(session)
+
+    def fail(self, session: Session, code: str, message: str, *, field: str | None = None) -> None:
+        session.fail(code, message, field=field)
+        self._close(session)
+
+    def end_all(self, reason: EndReason) -> None:
+        for session in list(self._open.values()):
+            self.end(session, reason)
+
+    def _close(self, session: Session) -> None:
+        assert session is not self.making, "a stream is not closed while its block is being made"
+        del self._open[session.id]
+        self.scheduler.remove(session)
+        self._engine.close(session.stream)
+
+
+def _as_event(command: Interact) -> PromptEvent:
+    return PromptEvent(
+        block=0,
+        prompts=weighted(command.prompts),
+        mode=command.mode,
+        sink=command.sink,
+        transition_chunks=command.transition_chunks,
+        event_id=command.event_id,
+    )
+
+
+def weighted(prompts: Sequence[Prompt]) -> tuple[WeightedPrompt, ...]:
+    return tuple(WeightedPrompt(prompt.text, prompt.weight) for prompt in prompts)

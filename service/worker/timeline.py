@@ -1,0 +1,76 @@
+"""The interactions of one session that wait for their block, and what became of each.
+
+Knows media time and event ids; knows nothing of engines, sockets or threads. Invariant: every interaction that is
+accepted leaves the timeline exactly once: applied, superseded or rejected, or with the end of the session.
+"""
+
+import math
+from dataclasses import dataclass
+
+from service.errors import ErrorCode, SessionError
+from service.ipc import Interact
+
+
+@dataclass(slots=True)
+class Pending:
+    """An accepted interaction that is not decided yet."""
+
+    command: Interact
+    arrived_at: float
+    """Monotonic seconds."""
+    due: float
+    """Media seconds: it takes effect at the first block that begins at or after this."""
+    order: int
+    handed: bool = False
+    """The engine has it; it takes effect with the next block unless a newer one supersedes it."""
+
+    @property
+    def event_id(self) -> str:
+        return self.command.event_id
+
+
+class Timeline:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._pending: dict[str, Pending] = {}
+        self._order = 0
+
+    def accept(self, command: Interact, *, arrived_at: float, position: float) -> Pending:
+        """Take an interaction. `position`: media seconds at which the next block (or the one in the making) begins.
+
+        Raises:
+            SessionError: too many wait already, or one of the same id does.
+        """
+        if command.event_id in self._pending:
+            raise SessionError(
+                ErrorCode.EVENT_ID_CONFLICT,
+                f"expected a new event_id, got {command.event_id!r} which is still waiting",
+                field="event_id",
+            )
+        if len(self._pending) >= self._limit:
+            raise SessionError(
+                ErrorCode.INTERACTIONS_FULL, f"expected at most {self._limit} interactions waiting for their block"
+            )
+        self._order += 1
+        due = position if command.at is None else max(command.at, position)
+        pending = Pending(command, arrived_at, due, self._order)
+        self._pending[command.event_id] = pending
+        return pending
+
+    def due(self, position: float) -> list[Pending]:
+        """Those for a block that begins at `position` and that the engine does not have yet, newest first."""
+        due = [pending for pending in self._pending.values() if not pending.handed and pending.due <= position]
+        return sorted(due, key=lambda pending: (pending.due, pending.order), reverse=True)
+
+    def close(self, event_id: str) -> Pending | None:
+        """Its fate is decided. None where it was decided before: then there is nothing to report."""
+        return self._pending.pop(event_id, None)
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+
+def blocks_ahead(pending: Pending, *, position: float, block_seconds: float) -> int:
+    """Blocks that are made before this one takes effect, as long as no cut shortens one of them."""
+    # A block begins at a whole number of frames: the small allowance keeps rounding from counting one more.
+    return max(0, math.ceil((pending.due - position) / block_seconds - 1e-6))
