@@ -102,9 +102,7 @@ class TinyDecoder(nn.Module):
         if latent_CHW.ndim != 3 or latent_CHW.shape[0] != channels:
             raise ValueError(f"expected a latent frame [{channels}, H, W], got {list(latent_CHW.shape)}")
         if not state.memory:
-            if state.latents:
-                raise ValueError(f"expected the memory of {state.latents} latent frames, got none")
-            return
+            return  # the beginning of a scene, or of a rebuild in the middle of one
         if len(state.memory) != self.config.memory_blocks:
             raise ValueError(f"expected {self.config.memory_blocks} memories, got {len(state.memory)}")
         if state.memory[0].shape[2:] != latent_CHW.shape[1:]:

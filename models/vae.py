@@ -61,10 +61,11 @@ def rebuild_state(decoder: StreamDecoder, latents: Sequence[Tensor], *, position
         raise ValueError(
             f"expected the {needed} latent frames before latent frame {position}, got {len(latents)}"
         )
-    state = decoder.start()
+    # An empty memory, but never a first latent frame: a decoder may treat that one otherwise.
+    state = replace(decoder.start(), latents=position - needed)
     for latent_CHW in latents:
         _, state = decoder.decode(latent_CHW, state)
-    return replace(state, latents=position)
+    return state
 
 
 def to_rgb24(pixels_T3HW: Tensor) -> RGB24:
