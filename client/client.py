@@ -72,6 +72,11 @@ class SessionState(Enum):
     ENDED = "ended"
 
 
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt, or a blend of some, as one line for people."""
+    return prompt if isinstance(prompt, str) else " + ".join(part.text for part in prompt)
+
+
 @asynccontextmanager
 async def connect(url: str, options: ClientOptions | None = None) -> AsyncIterator["Session"]:
     """Connect to a server: `ws://host:port`, `http://host:port`, with or without a path prefix or the endpoint.
@@ -192,8 +197,7 @@ class Session:
             transition_chunks=transition_chunks,
             at=at,
         )
-        name = " + ".join(part.text for part in message.weighted_prompts)
-        switch = self._switches.add(Switch(message.event_id, name, time.monotonic()))
+        switch = self._switches.add(Switch(message.event_id, prompt_text(prompt), time.monotonic()))
         await self._send(message)
         return switch
 

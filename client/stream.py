@@ -8,35 +8,33 @@ what was recorded can be played whatever ends the take.
 import asyncio
 import json
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal, TextIO
-
-from tqdm import tqdm
+from typing import Literal
 
 from client.chunk import Chunk
-from client.client import Media, Session, connect
+from client.client import Media, Prompt, Session, connect, prompt_text
 from client.connection import ClientOptions
 from client.errors import ClientError, ClientStateError
 from client.playhead import Playhead
+from client.recording import Recorder, TakeFiles
 from client.report import ChunkArrival, StreamReport, SwitchReport, build_report
 from client.switch import Switch
-from client.video import VideoWriter
 from service.protocol.client import Pacing, PromptMode, SinkPolicy
-from service.protocol.server import VideoStart
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledPrompt:
-    """A prompt and the media second at which it is due."""
+    """A prompt, the media second at which it is due, and what becomes of the past (as in `Session.prompt`)."""
 
     at: float
-    prompt: str
+    prompt: Prompt
+    mode: PromptMode = "recache"
+    sink: SinkPolicy = "keep"
+    transition_chunks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +47,18 @@ class StreamOptions:
         schedule: who keeps the time. `client`: a prompt is sent when the media reaches its second (the second on
             screen when paced, else the last one received), as a person would. `server`: all are sent at once and each
             takes effect at the first block that begins at its second or later.
-        output: an MP4 file. journal: the session's journal as JSON. hashes: one SHA-256 a chunk, one a line.
     """
 
-    prompt: str
+    prompt: Prompt
     seconds: float
     url: str = "ws://127.0.0.1:8000"
     prompts: tuple[ScheduledPrompt, ...] = ()
     schedule: Literal["client", "server"] = "client"
-    mode: PromptMode = "recache"
-    sink: SinkPolicy = "keep"
-    transition_chunks: int = 0
     model: str = "demo"
     seed: int | None = None
     media: Media = field(default_factory=Media)
     pacing: Pacing = "realtime"
-    output: Path | None = None
-    journal: Path | None = None
-    hashes: Path | None = None
-    progress: bool = True
+    files: TakeFiles = field(default_factory=TakeFiles)
     client: ClientOptions = field(default_factory=ClientOptions)
 
 
@@ -83,7 +74,7 @@ def run(options: StreamOptions) -> StreamReport:
 
 async def run_take(options: StreamOptions) -> StreamReport:
     """`run` for a program that has an event loop already."""
-    _check_folders(options)
+    options.files.check()
     async with connect(options.url, options.client) as session:
         info = await session.start(
             options.prompt,
@@ -93,18 +84,20 @@ async def run_take(options: StreamOptions) -> StreamReport:
             pacing=options.pacing,
             max_seconds=options.seconds,
         )
-        with _Recorder(options, info) as recorder, _stopping_on_interrupt(session):
+        frames = round(options.seconds * info.fps)
+        recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
+        with recorder, _stopping_on_interrupt(session):
             take = _Take(options, session, recorder)
             await take.play()
-        if session.done is not None and options.journal is not None:
-            options.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
+        if session.done is not None and options.files.journal is not None:
+            options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
         return take.report()
 
 
 class _Take:
     """The running take: chunks are taken in one task, prompts are sent in another."""
 
-    def __init__(self, options: StreamOptions, session: Session, recorder: "_Recorder") -> None:
+    def __init__(self, options: StreamOptions, session: Session, recorder: Recorder) -> None:
         self._options = options
         self._session = session
         self._recorder = recorder
@@ -122,8 +115,8 @@ class _Take:
                 self._playhead.arrive(chunk.received, pts=chunk.pts, frames=chunk.num_frames)
                 self._moved.set()
                 # In a thread, so that what comes meanwhile is read, and stamped, when it comes.
-                await asyncio.to_thread(self._recorder.store, chunk)
-                self._recorder.show(chunk, self._playhead.underruns, self._switches)
+                await asyncio.to_thread(self._store, chunk)
+                self._recorder.advance(chunk.num_frames, self._note())
         finally:
             director.cancel()
             with suppress(asyncio.CancelledError, ClientError):
@@ -132,7 +125,7 @@ class _Take:
 
     def report(self) -> StreamReport:
         switches = [switch.report() for switch in self._switches]
-        switches += [SwitchReport(scheduled.prompt) for scheduled in self._schedule[len(self._switches) :]]
+        switches += [SwitchReport(prompt_text(scheduled.prompt)) for scheduled in self._unsent]
         assert self._session.started_at is not None, "a take that played was started"
         return build_report(
             self._arrivals,
@@ -151,9 +144,9 @@ class _Take:
                     await self._reached(scheduled.at)
                 switch = await self._session.prompt(
                     scheduled.prompt,
-                    mode=self._options.mode,
-                    sink=self._options.sink,
-                    transition_chunks=self._options.transition_chunks,
+                    mode=scheduled.mode,
+                    sink=scheduled.sink,
+                    transition_chunks=scheduled.transition_chunks,
                     at=scheduled.at if by_server else None,
                 )
                 self._switches.append(switch)
@@ -169,77 +162,28 @@ class _Take:
                 async with asyncio.timeout(wait):
                     await self._moved.wait()
 
+    @property
+    def _unsent(self) -> list[ScheduledPrompt]:
+        return self._schedule[len(self._switches) :]
+
+    def _store(self, chunk: Chunk) -> None:
+        pixels = chunk.numpy() if self._recorder.wants_pixels else None
+        self._recorder.store(pixels, sha256=chunk.frames_sha256, pts=chunk.pts)
+
+    def _note(self) -> str:
+        received = [switch.report().received_ms for switch in self._switches if switch.received_at is not None]
+        latency = f", last switch {received[-1]:.0f} ms" if received else ""
+        return f"underruns {self._playhead.underruns}{latency}"
+
     def _tell_of_losses(self) -> None:
         for notice in self._session.notices:
             self._recorder.tell(f"the server says: {notice.code}: {notice.message}")
         for switch in self._switches:
             if switch.error is not None:
                 self._recorder.tell(f"prompt {switch.prompt!r} did not take effect: {switch.error}")
-        for scheduled in self._schedule[len(self._switches) :]:
-            self._recorder.tell(f"prompt {scheduled.prompt!r} was not sent: the take ended before {scheduled.at:g} s")
-
-
-class _Recorder:
-    """The files that a take is written to, and its progress bar; a context manager."""
-
-    def __init__(self, options: StreamOptions, info: VideoStart) -> None:
-        self._options = options
-        self._info = info
-        self._video: VideoWriter | None = None
-        self._hashes: TextIO | None = None
-        self._bar: tqdm[None] | None = None
-        self._files = ExitStack()
-
-    def __enter__(self) -> "_Recorder":
-        with ExitStack() as files:
-            if self._options.output is not None:
-                size = self._info.width, self._info.height
-                writer = VideoWriter(self._options.output, width=size[0], height=size[1], fps=self._info.fps)
-                self._video = files.enter_context(writer)
-            if self._options.hashes is not None:
-                self._hashes = files.enter_context(self._options.hashes.open("w", encoding="ascii"))
-            self._bar = files.enter_context(self._open_bar())
-            self._files = files.pop_all()
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._files.close()
-
-    def store(self, chunk: Chunk) -> None:
-        if self._video is not None:
-            self._video.append(chunk.numpy(), pts=chunk.pts)
-        if self._hashes is not None:
-            self._hashes.write(chunk.frames_sha256 + "\n")
-            self._hashes.flush()
-
-    def show(self, chunk: Chunk, underruns: int, switches: list[Switch]) -> None:
-        if self._bar is None:
-            return
-        received = [switch for switch in switches if switch.received_at is not None]
-        latency = f", switch {received[-1].report().received_ms:.0f} ms" if received else ""
-        self._bar.set_postfix_str(f"underruns {underruns}{latency}", refresh=False)
-        self._bar.update(chunk.num_frames)
-
-    def tell(self, sentence: str) -> None:
-        """A line for the person at the terminal, past the progress bar."""
-        tqdm.write(sentence, file=sys.stderr)
-
-    def _open_bar(self) -> "tqdm[None]":
-        # disable=None: only where stderr is a terminal
-        return tqdm(
-            total=round(self._options.seconds * self._info.fps),
-            unit="frame",
-            file=sys.stderr,
-            disable=None if self._options.progress else True,
-            dynamic_ncols=True,
-        )
-
-
-def _check_folders(options: StreamOptions) -> None:
-    """Say before the take, not after it, that a file cannot be written."""
-    for path in (options.output, options.journal, options.hashes):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise FileNotFoundError(f"expected a folder for {path}, {path.absolute().parent} does not exist")
+        for scheduled in self._unsent:
+            name = prompt_text(scheduled.prompt)
+            self._recorder.tell(f"prompt {name!r} was not sent: the take ended before {scheduled.at:g} s")
 
 
 @contextmanager

@@ -1,0 +1,96 @@
+"""The report: figures from arrival times, and the keys that other programs read."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from client.report import (
+    ChunkArrival,
+    StreamReport,
+    SwitchReport,
+    build_report,
+    count_underruns,
+    delivery_rate,
+    milliseconds,
+)
+
+KEYS = ["frames", "seconds", "fps", "first_frame_ms", "chunks", "missing", "duplicated", "underruns", "switches"]
+SWITCH_KEYS = ["prompt", "queued_ms", "applied_ms", "received_ms", "chunk"]
+
+
+def on_time(count: int, *, gap: float = 0.75, first: float = 10.0) -> list[ChunkArrival]:
+    return [ChunkArrival(first + gap * index, 0.75 * index, 12) for index in range(count)]
+
+
+def test_json_has_exactly_the_keys_that_are_promised() -> None:
+    report = build_report(on_time(2), fps=16, started=9.5, switches=[SwitchReport("a fox", 1.0, 2.0, 3.0, 1)])
+    document = json.loads(report.to_json())
+    assert list(document) == KEYS
+    assert list(document["switches"][0]) == SWITCH_KEYS
+    assert "\n" not in report.to_json()
+
+
+def test_figures_of_a_take() -> None:
+    report = build_report(on_time(5), fps=16, started=9.5, missing=1, duplicated=2)
+    assert report == StreamReport(
+        frames=60,
+        seconds=3.75,
+        fps=16.0,
+        first_frame_ms=500.0,
+        chunks=5,
+        missing=1,
+        duplicated=2,
+        underruns=0,
+        switches=(),
+    )
+
+
+def test_a_take_without_a_chunk_says_that_it_measured_nothing() -> None:
+    report = build_report([], fps=16, started=9.5)
+    assert (report.frames, report.fps, report.first_frame_ms) == (0, 0.0, None)
+    assert json.loads(report.to_json())["first_frame_ms"] is None
+
+
+def test_rate_of_a_single_chunk_counts_from_the_start() -> None:
+    assert delivery_rate(on_time(1), started=9.25) == 16.0
+
+
+def test_rate_leaves_the_wait_for_the_first_chunk_out() -> None:
+    assert delivery_rate(on_time(5, gap=0.25), started=0.0) == 48.0
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "expected"),
+    [
+        ([0.0, 0.75, 1.5], 0),
+        ([0.0, 0.76, 1.5], 1),  # late once; the third is early for the moved schedule
+        ([0.0, 0.76, 1.52], 2),  # late, and late again
+        ([0.0, 0.1, 0.2], 0),
+        ([0.0, 5.0, 5.75], 1),  # one long stall is one underrun
+    ],
+)
+def test_underruns(arrivals: list[float], expected: int) -> None:
+    chunks = [ChunkArrival(received, 0.75 * index, 12) for index, received in enumerate(arrivals)]
+    assert count_underruns(chunks, 16) == expected
+
+
+@given(st.lists(st.integers(0, 2000), min_size=1, max_size=40))
+def test_underruns_are_the_chunks_that_came_while_the_picture_stood_still(gaps: list[int]) -> None:
+    """Against a plain count: the buffer, in 1/16 s, runs out between two chunks."""
+    arrivals, clock, buffered, expected = [], 0.0, 0, 0
+    for index, gap in enumerate(gaps):
+        if index:
+            clock += gap / 1024
+            expected += gap / 64 > buffered
+            buffered = max(0, buffered - gap // 64) if gap % 64 == 0 else max(0.0, buffered - gap / 64)  # type: ignore[assignment]
+        arrivals.append(ChunkArrival(clock, 0.75 * index, 12))
+        buffered += 12
+    assert count_underruns(arrivals, 16) == expected
+
+
+def test_milliseconds_of_what_was_not_seen_is_none() -> None:
+    assert milliseconds(1.0, 1.2504) == 250.4
+    assert milliseconds(None, 1.0) is None
+    assert milliseconds(1.0, None) is None
