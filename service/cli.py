@@ -1,0 +1,111 @@
+"""The command `longtake`: one function for each sub-command, which reads its options and hands them on.
+
+Imports neither torch nor the server: what a sub-command needs is imported when it runs. Invariant: whatever the
+engine, the wire or the options refuse ends here as one line on stderr, `error: CODE (field): message`, and an exit
+code: 2 where the input is at fault, 1 where it could not be done.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+import typer
+
+from client.errors import ClientError
+from models.errors import EngineError
+from service.commands.failures import ExitCode, describe
+from service.commands.options import (
+    BenchOptions,
+    ConfigOptions,
+    GenerateOptions,
+    OptionError,
+    StreamOptions,
+    TrainOptions,
+    fold_pairs,
+    takes,
+)
+from service.errors import ServiceError
+
+app = typer.Typer(
+    name="longtake",
+    help="A streaming video diffusion service: one long shot, made while you watch and direct it.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+config_app = typer.Typer(help="The settings of the service.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(config_app, name="config")
+
+
+@app.command()
+@takes(ConfigOptions)
+def serve(options: ConfigOptions) -> None:
+    """Start the service: one worker process with the model, and the web server."""
+    from service.commands.serve import run_serve
+
+    run_serve(options)
+
+
+@app.command()
+@takes(GenerateOptions)
+def generate(options: GenerateOptions) -> None:
+    """Make a video without the service: the engine alone, as fast as it goes."""
+    from service.commands.generate import run_generate
+
+    run_generate(options)
+
+
+@app.command()
+@takes(StreamOptions)
+def stream(options: StreamOptions) -> None:
+    """Make a video through a running service, with the same options as `generate`."""
+    from service.commands.stream import run_stream
+
+    run_stream(options)
+
+
+@app.command()
+@takes(BenchOptions)
+def bench(options: BenchOptions) -> None:
+    """Measure the engine: blocks a second, and milliseconds of each stage."""
+    from service.commands.bench import run_bench
+
+    run_bench(options)
+
+
+@app.command()
+@takes(TrainOptions)
+def train(options: TrainOptions) -> None:
+    """Train a model of the demo's kind on clips that the recipe renders."""
+    from service.commands.train import run_train
+
+    run_train(options)
+
+
+@config_app.command("show")
+@takes(ConfigOptions)
+def config_show(options: ConfigOptions) -> None:
+    """Print every setting as it would be used, as TOML, with its meaning."""
+    from service.commands.serve import run_config_show
+
+    run_config_show(options)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(metadata.version("longtake"))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        app(args=fold_pairs(words), prog_name="longtake")
+    except (EngineError, ServiceError, ClientError, OptionError, OSError) as error:
+        failure = describe(error)
+        typer.echo(failure.line, err=True)
+        sys.exit(failure.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.INTERRUPTED)

@@ -1,0 +1,149 @@
+"""The options of every sub-command, as frozen dataclasses that typer reads.
+
+Knows typer; nothing of engines, sockets or files. Invariant: `generate` and `stream` take the same options for the
+same things, because both extend TakeOptions.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+Options = TypeVar("Options")
+TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
+SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0}
+
+
+class OptionError(ValueError):
+    """An option that cannot be right. `code` is stable; `field` is the option's name without dashes."""
+
+    def __init__(self, message: str, *, code: str, field: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
+
+
+@dataclass(frozen=True, slots=True)
+class TimedPrompt:
+    """A prompt that takes effect at the first block that begins at or after `seconds` of the video."""
+
+    seconds: float
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeOptions:
+    """What is filmed, and what is kept of it: the same offline and through the service."""
+
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="What the video begins with.")] = None
+    at: Annotated[
+        list[str] | None,
+        typer.Option("--at", metavar="TIME PROMPT", help='A later prompt and when: --at 4s "rain". Repeat it.'),
+    ] = None
+    seconds: Annotated[float | None, typer.Option("--seconds", "-s", help="Length of the video [default: 10].")] = None
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the video to this MP4 file.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of the noise [default: a random one].")] = None
+    mode: Annotated[str, typer.Option(help="The past at a prompt change: recache, flush, cut, keep.")] = "recache"
+    sink: Annotated[str, typer.Option(help="What a recache does with the first blocks: keep or refresh.")] = "keep"
+    transition: Annotated[int, typer.Option(help="Blocks over which the old prompt fades into the new.")] = 0
+    preset: Annotated[str, typer.Option(help="The model.")] = "demo"
+    journal: Annotated[Path | None, typer.Option(help="Replay this journal instead of prompts.")] = None
+    save_journal: Annotated[Path | None, typer.Option(help="Write the journal of the take to this file.")] = None
+    sha256: Annotated[Path | None, typer.Option("--sha256", help="Write one hash of frames a chunk.")] = None
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateOptions(TakeOptions):
+    threads: Annotated[int | None, typer.Option(help="Threads for one operation [default: torch's own].")] = None
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamOptions(TakeOptions):
+    url: Annotated[str, typer.Option(help="The service's WebSocket.")] = "ws://127.0.0.1:8000/v1/realtime/video"
+    pacing: Annotated[str, typer.Option(help="realtime: as fast as it is watched; none: as it is made.")] = "realtime"
+    format: Annotated[str, typer.Option(help="Format of the frames on the wire: jpeg, webp, png or raw.")] = "jpeg"
+    quality: Annotated[int, typer.Option(help="Quality of jpeg and webp, 1 to 100.")] = 85
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchOptions:
+    preset: Annotated[str, typer.Option(help="The model.")] = "demo"
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    blocks: Annotated[int, typer.Option(help="Blocks that are measured.")] = 60
+    warmup: Annotated[int, typer.Option(help="Blocks that are made before.")] = 6
+    switch_every: Annotated[int, typer.Option(help="Blocks from one prompt change to the next.")] = 10
+    threads: Annotated[int | None, typer.Option(help="Threads for one operation [default: torch's own].")] = None
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigOptions:
+    """Settings have three sources: these flags, LONGTAKE_... in the environment, and a file."""
+
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None
+    preset: Annotated[str | None, typer.Option(help="The model.")] = None
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None
+    set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting. Repeat it.")] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainOptions:
+    config: Annotated[Path, typer.Argument(help="The recipe: a TOML file, as in models/train/configs.")]
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and the log.")] = Path("out/train")
+    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in that folder.")] = False
+
+
+def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Make a function of one options dataclass into one that typer can read: an option for each field."""
+
+    def decorate(run: Callable[[Options], None]) -> Callable[..., None]:
+        def command(**values: object) -> None:
+            run(options(**values))
+
+        parameters = inspect.signature(options).parameters
+        spread: Any = command
+        spread.__name__, spread.__doc__ = run.__name__, run.__doc__
+        spread.__signature__ = inspect.Signature(list(parameters.values()))
+        spread.__annotations__ = {name: parameter.annotation for name, parameter in parameters.items()}
+        return command
+
+    return decorate
+
+
+def fold_pairs(arguments: Sequence[str]) -> list[str]:
+    """Make `--at 4s PROMPT` one value, as typer has no repeatable option of two. `--at "4s PROMPT"` stays."""
+    folded: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        folded.append(word)
+        if word == "--at" and len(rest) >= 2 and not re.search(r"\s", rest[0]) and not rest[1].startswith("-"):
+            folded.append(f"{rest.pop(0)} {rest.pop(0)}")
+    return folded
+
+
+def parse_time(text: str, *, field: str) -> float:
+    """Seconds from `4`, `4.5s`, `250ms` or `1m`."""
+    match = TIME.fullmatch(text)
+    if match is None:
+        raise OptionError(f"expected a time such as 4s, 2.5s or 250ms, not {text!r}", code="time_invalid", field=field)
+    number, unit = match.groups()
+    return float(number) * SECONDS_IN[unit or "s"]
+
+
+def parse_timed_prompts(values: Sequence[str]) -> tuple[TimedPrompt, ...]:
+    """The later prompts in order of time."""
+    prompts = []
+    for value in values:
+        time, _, prompt = value.partition(" ")
+        if not prompt.strip():
+            raise OptionError(f"expected a time and a prompt, not {value!r}", code="prompt_empty", field="at")
+        prompts.append(TimedPrompt(parse_time(time, field="at"), prompt))
+    return tuple(sorted(prompts, key=lambda timed: timed.seconds))
