@@ -205,11 +205,10 @@ class ConfigError(ServiceError, ValueError):
 class SessionError(ServiceError):
     """One session cannot start or go on; `code` says why."""
 
-    def __init__(self, code: str, message: str, *, field: str = "") -> None:
+    def __init__(self, code: ErrorCode, message: str) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
-        self.field = field
 
 
 class CapacityError(SessionError):

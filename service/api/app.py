@@ -1,0 +1,62 @@
+"""The web application: the WebSocket, the routes about the service, and the page.
+
+It knows nothing of how the worker runs or how the server listens. Invariant: a WebSocket is accepted only
+after its origin, host and subprotocol were checked and while there is room for it; no torch is imported.
+"""
+
+from fastapi import FastAPI, WebSocket
+
+from service.api.connections import Connections
+from service.api.http_routes import ApiState, http_routes, installed_version
+from service.api.origin import Handshake, refusal_of
+from service.api.page import page_routes
+from service.api.problem import add_problem_handlers, problem_response
+from service.api.realtime import Connection
+from service.api.worker_client import WorkerClient
+from service.config import ServiceConfig
+from service.errors import ErrorCode
+from service.protocol import SUBPROTOCOL
+
+REALTIME_PATH = "/v1/realtime/video"
+
+
+def create_app(config: ServiceConfig, worker: WorkerClient) -> FastAPI:
+    """The app over a worker that something else serves (`WorkerClient.serve`); `app.state.api` is its ApiState."""
+    state = ApiState(config, worker, Connections(config.max_connections))
+    app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
+    app.state.api = state
+    add_problem_handlers(app)
+    app.include_router(http_routes(state))
+
+    @app.websocket(REALTIME_PATH)
+    async def realtime(websocket: WebSocket) -> None:
+        refused = _refusal(websocket, state)
+        if refused is not None:
+            await websocket.send_denial_response(problem_response(refused))
+            return
+        connection = Connection(websocket, worker, config=config)
+        with state.connections.holding(connection):
+            await websocket.accept(SUBPROTOCOL if websocket.scope["subprotocols"] else None)
+            await connection.run()
+
+    app.include_router(page_routes())
+    return app
+
+
+def _refusal(websocket: WebSocket, state: ApiState) -> ErrorCode | None:
+    server = websocket.scope.get("server")
+    handshake = Handshake(
+        origin=websocket.headers.get("origin"),
+        host=websocket.headers.get("host", ""),
+        client_address=websocket.client.host if websocket.client else "",
+        server_address=server[0] if server else "",
+        subprotocols=websocket.scope["subprotocols"],
+    )
+    refused = refusal_of(
+        handshake,
+        allowed_origins=state.config.allowed_origins,
+        missing_origin_allowed=state.config.missing_origin == "allow",
+    )
+    if refused is None and state.connections.full:
+        return ErrorCode.CAPACITY
+    return refused

@@ -1,0 +1,50 @@
+"""The open WebSocket connections: how many there may be, and their end when the server shuts down.
+
+It knows nothing of sessions or of the worker. Invariant: a connection is counted from the moment it is
+accepted until its `run` has returned, whatever happened in it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from service.api.realtime import Connection
+from service.errors import ErrorCode
+
+logger = logging.getLogger(__name__)
+
+
+class Connections:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def full(self) -> bool:
+        return len(self._open) >= self._limit
+
+    @contextmanager
+    def holding(self, connection: Connection) -> Iterator[None]:
+        self._open.add(connection)
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._open.discard(connection)
+            if not self._open:
+                self._empty.set()
+
+    async def end_all(self, timeout: float) -> None:
+        """Tells those that are still open that the server goes away, and waits for them `timeout` seconds."""
+        for connection in self._open:
+            connection.end(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+        try:
+            await asyncio.wait_for(self._empty.wait(), timeout)
+        except TimeoutError:
+            logger.warning("%d connections did not close in time", len(self._open))

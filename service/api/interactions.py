@@ -1,0 +1,76 @@
+"""The interactions of one session: which are waiting, and which event ids are taken.
+
+It knows nothing of the wire or the worker. Invariant: an id stands for one interaction; at most `waiting`
+of them are under way and at most `remembered` are known, the oldest finished ones being forgotten first.
+"""
+
+import hashlib
+from enum import Enum, auto
+
+from service.errors import ErrorCode, ProtocolError
+from service.protocol.client import SessionInteraction
+
+
+class Acceptance(Enum):
+    """What an interaction is: new, or one that was sent before and is only being asked about again."""
+
+    NEW = auto()
+    RETRY = auto()
+
+
+class Interactions:
+    def __init__(self, *, waiting: int, remembered: int) -> None:
+        self._limit = waiting
+        self._remembered = max(remembered, waiting)
+        self._waiting: set[str] = set()
+        self._digests: dict[str, bytes] = {}
+
+    def accept(self, message: SessionInteraction) -> Acceptance:
+        """Takes the interaction in.
+
+        Raises:
+            ProtocolError: its id stands for another interaction, or too many are waiting.
+        """
+        digest = hashlib.sha256(message.model_dump_json().encode()).digest()
+        known = self._digests.get(message.event_id)
+        if known == digest:
+            return Acceptance.RETRY
+        if known is not None:
+            raise ProtocolError(
+                ErrorCode.EVENT_ID_CONFLICT,
+                "This event_id was used for another interaction.",
+                field="event_id",
+                expected="an id that is new in this session",
+                event_id=message.event_id,
+            )
+        if len(self._waiting) >= self._limit:
+            raise ProtocolError(
+                ErrorCode.INTERACTIONS_FULL,
+                f"{len(self._waiting)} interactions are waiting for their block.",
+                expected=f"at most {self._limit} waiting",
+                event_id=message.event_id,
+            )
+        self._remember(message.event_id, digest)
+        self._waiting.add(message.event_id)
+        return Acceptance.NEW
+
+    def reserve(self, event_id: str) -> None:
+        """Takes an id for something else than an interaction: the session's first prompt."""
+        self._remember(event_id, b"")
+
+    def finish(self, event_id: str) -> None:
+        """It was applied, superseded or rejected. An id that is not waiting is nobody's concern."""
+        self._waiting.discard(event_id)
+
+    def end(self) -> tuple[str, ...]:
+        """Forgets everything and returns what was still waiting, in order of arrival."""
+        unfinished = tuple(event_id for event_id in self._digests if event_id in self._waiting)
+        self._waiting.clear()
+        self._digests.clear()
+        return unfinished
+
+    def _remember(self, event_id: str, digest: bytes) -> None:
+        self._digests[event_id] = digest
+        if len(self._digests) > self._remembered:
+            oldest = next(known for known in self._digests if known not in self._waiting and known != event_id)
+            del self._digests[oldest]

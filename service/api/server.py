@@ -1,0 +1,94 @@
+"""The HTTP server around the app: uvicorn with this service's bounds, and an end in order.
+
+It knows nothing of sessions. Invariants: a message over the limit closes its connection with 1009 and text
+that is not UTF-8 with 1007, before the app sees them; a peer that takes no more data is cut off within the
+close timeout; at shutdown sessions end first, connections then, and only then the sockets.
+"""
+
+import asyncio
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+from service.api.http_routes import ApiState
+from service.config import ServiceConfig
+
+MAX_FRAGMENTS = 1024
+
+
+def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
+    """uvicorn's WebSocket protocol, with a bound where it has none."""
+
+    class BoundedProtocol(WebSocketsSansIOProtocol):
+        """Cuts off a peer that keeps its side open, and one that sends a message in countless pieces."""
+
+        _cut: asyncio.TimerHandle | None = None
+
+        async def run_asgi(self) -> None:
+            try:
+                await super().run_asgi()
+            finally:
+                self._cut_off_later()
+
+        def keepalive_timeout(self) -> None:
+            super().keepalive_timeout()
+            self._cut_off_later()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._cut is not None:
+                self._cut.cancel()
+
+        def _cut_off_later(self) -> None:
+            """Closing waits for what is still to be written, which a peer that does not read makes for ever."""
+            if self._cut is None and not self.disconnected:
+                self._cut = self.loop.call_later(close_timeout, self.transport.abort)
+
+        def handle_cont(self, event: Frame) -> None:
+            # Empty pieces cost the sender nothing and do not count towards the size limit.
+            if len(self.frames) >= MAX_FRAGMENTS:
+                self.conn.fail(1009, "too many fragments")
+                self.handle_parser_exception()
+                return
+            super().handle_cont(event)
+
+    return BoundedProtocol
+
+
+class Server(uvicorn.Server):
+    """Drains the app before the sockets are closed; a second interrupt cuts that short."""
+
+    def __init__(self, config: uvicorn.Config, state: ApiState) -> None:
+        super().__init__(config)
+        self._state = state
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        draining = asyncio.create_task(self._state.drain())
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=0.1)
+        draining.cancel()
+        await asyncio.gather(draining, return_exceptions=True)
+        await super().shutdown(sockets)
+
+
+def build_server(app: FastAPI, config: ServiceConfig) -> Server:
+    """A server for an app of `create_app`, not yet listening."""
+    settings = uvicorn.Config(
+        app,
+        host=config.host,
+        port=config.port,
+        ws=bounded_protocol(config.close_timeout),
+        ws_max_size=config.max_message_bytes,
+        ws_ping_interval=config.ping_interval,
+        ws_ping_timeout=config.ping_timeout,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=max(1, round(config.close_timeout)),
+        server_header=False,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+    )
+    return Server(settings, app.state.api)
