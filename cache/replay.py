@@ -16,19 +16,24 @@ from cache.window import PassPlan, SinkPolicy, WindowSpec, WindowState
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a prompt change did to the past just before `block` was made."""
+    """What a prompt change did to the past just before `block` was made; `event` is its owner's name for it."""
 
     block: int
     mode: Mode
     sink: SinkPolicy
+    event: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPass:
-    """One pass under the text of `block`. The plan counts frames within the scene."""
+    """One pass before or at the end of `block`. The plan counts frames within the scene.
+
+    A rebuild ran under the text that its change (`event`) brought; a block's clean pass (None) under the block's.
+    """
 
     block: int
     plan: PassPlan
+    event: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,7 @@ class _Scene:
         if change.mode == "cut":
             self.start, self.sink, self.rebuilt = change.block, None, None
         elif plan is not None:
-            self.rebuilt = ReplayPass(change.block, plan)
+            self.rebuilt = ReplayPass(change.block, plan, change.event)
             if plan.writes_sink:
                 self.sink = self.rebuilt
 

@@ -1,0 +1,179 @@
+"""The journal: what was asked of a stream, with the block at which each thing took effect.
+
+A stream's video is a function of (model, size, seed, journal). Values only; JSON out and in. Knows no tensors.
+
+A journal is kept in the order in which things happened, rewinds included. `Timeline` is what is left of it when the
+turns that were taken back are dropped: the events that made the present take, in order of blocks.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+from cache.recache import MODES, SINK_POLICIES, Mode
+from cache.replay import Change
+from cache.window import SinkPolicy
+from models.errors import ChangeError, PromptError, RestoreError
+
+MAX_PROMPT_CHARACTERS = 2000
+MAX_WEIGHTED_PROMPTS = 8
+MAX_TRANSITION_CHUNKS = 64
+JOURNAL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedPrompt:
+    """A prompt and its share in a blend; shares are divided by their sum."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptEvent:
+    """A prompt that took effect before `block` was made."""
+
+    block: int
+    prompts: tuple[WeightedPrompt, ...]
+    mode: Mode = "recache"
+    sink: SinkPolicy = "keep"
+    transition_chunks: int = 0
+    event_id: str = ""
+
+    @property
+    def reached(self) -> int:
+        """The first block made under the whole new prompt; what the mode does to the past happens before it."""
+        return self.block + max(self.transition_chunks, 1) - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakeEvent:
+    """A rewind: `block` and all after it are made anew, with the noise of `take`."""
+
+    block: int
+    take: int
+
+
+Event = PromptEvent | TakeEvent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """All that a replay needs beside the weights, and the numerics it was made with."""
+
+    model: str
+    seed: int
+    fingerprint: str
+    events: tuple[Event, ...]
+
+    def to_json(self) -> str:
+        """One JSON object; `Journal.from_json` gives the same value back."""
+        events = [{"type": _NAMES[type(event)], **asdict(event)} for event in self.events]
+        head = {"version": JOURNAL_VERSION, "model": self.model, "seed": self.seed, "fingerprint": self.fingerprint}
+        return json.dumps({**head, "events": events}, ensure_ascii=False)
+
+    @staticmethod
+    def from_json(text: str) -> "Journal":
+        """Raises RestoreError naming what is wrong with the document."""
+        try:
+            read: dict[str, Any] = json.loads(text)
+            if read["version"] != JOURNAL_VERSION:
+                raise RestoreError(f"journal version must be {JOURNAL_VERSION}, not {read['version']!r}", field="version")
+            events = tuple(_read_event(event) for event in read["events"])
+            return Journal(
+                model=read["model"], seed=int(read["seed"]), fingerprint=read["fingerprint"], events=events
+            )
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise RestoreError(f"not a journal: {error!r}", field="journal") from error
+
+
+_NAMES: dict[type, str] = {PromptEvent: "prompt", TakeEvent: "take"}
+
+
+def _read_event(read: dict[str, Any]) -> Event:
+    fields = {name: value for name, value in read.items() if name != "type"}
+    if read["type"] == "take":
+        return TakeEvent(**fields)
+    if read["type"] == "prompt":
+        event = PromptEvent(**{**fields, "prompts": tuple(WeightedPrompt(**prompt) for prompt in read["prompts"])})
+        check_event(event)
+        return event
+    raise RestoreError(f"journal event must be prompt or take, not {read['type']!r}", field="type")
+
+
+def check_event(event: PromptEvent) -> None:
+    """Raise PromptError or ChangeError, naming the field, unless the change can be made."""
+    _check_prompts(event.prompts)
+    if event.mode not in MODES:
+        raise ChangeError(f"mode must be one of {', '.join(MODES)}, not {event.mode!r}", field="mode")
+    if event.sink not in SINK_POLICIES:
+        message = f"sink must be one of {', '.join(SINK_POLICIES)}, not {event.sink!r}"
+        raise ChangeError(message, field="sink", code="sink_invalid")
+    most = 0 if event.mode == "cut" else MAX_TRANSITION_CHUNKS
+    if not 0 <= event.transition_chunks <= most:
+        message = f"transition_chunks must be 0..{most} with mode {event.mode!r}, not {event.transition_chunks!r}"
+        raise ChangeError(message, field="transition_chunks", code="transition_invalid")
+
+
+def _check_prompts(prompts: tuple[WeightedPrompt, ...]) -> None:
+    if not 1 <= len(prompts) <= MAX_WEIGHTED_PROMPTS:
+        message = f"prompts must be 1..{MAX_WEIGHTED_PROMPTS} weighted prompts, not {len(prompts)}"
+        raise PromptError(message, field="prompts", code="prompts_invalid")
+    for prompt in prompts:
+        if not prompt.text.strip():
+            raise PromptError("prompt must have at least one character that is not a space", field="prompt", code="prompt_empty")
+        if len(prompt.text) > MAX_PROMPT_CHARACTERS:
+            message = f"prompt must be at most {MAX_PROMPT_CHARACTERS} characters, not {len(prompt.text)}"
+            raise PromptError(message, field="prompt", code="prompt_too_long")
+        if not 0 < prompt.weight < float("inf"):
+            message = f"weight must be a positive finite number, not {prompt.weight!r}"
+            raise PromptError(message, field="weight", code="weights_invalid")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The events that made the present take, in order of blocks; the first is the prompt the stream began with."""
+
+    events: tuple[Event, ...]
+
+    @staticmethod
+    def of(events: Iterable[Event]) -> "Timeline":
+        """Drop what rewinds took back. Raises RestoreError unless it begins with a prompt and blocks rise."""
+        kept: list[Event] = []
+        for event in events:
+            if not kept and not (isinstance(event, PromptEvent) and event.block == 0):
+                raise RestoreError(f"a journal must begin with a prompt at block 0, not {event}", field="events")
+            if isinstance(event, TakeEvent):
+                # The prompt a stream began with stays, also in a rewind to its beginning.
+                kept = kept[:1] + [other for other in kept[1:] if other.block < event.block]
+            elif kept and event.block < kept[-1].block:
+                message = f"journal blocks must rise, found {event.block} after {kept[-1].block}"
+                raise RestoreError(message, field="events")
+            kept.append(event)
+        if not kept:
+            raise RestoreError("a journal must begin with a prompt at block 0, it is empty", field="events")
+        return Timeline(tuple(kept))
+
+    def split(self, block: int) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
+        """What holds at the end of block - 1, a take that begins with `block` included, and what is to come."""
+        first, *rest = self.events
+        past = [event for event in rest if event.block < block + isinstance(event, TakeEvent)]
+        return (first, *past), tuple(event for event in rest if event not in past)
+
+
+def changes(events: Sequence[Event], *, before: int) -> list[Change]:
+    """What prompt changes did to the past before blocks 0..before-1; `Change.event` is the place in `events`.
+
+    A blend that a later prompt cut short did nothing to the past; one whose last block is where the later prompt
+    begins did.
+    """
+    prompts = [(place, event) for place, event in enumerate(events) if isinstance(event, PromptEvent)]
+    done = []
+    for (place, event), (_, following) in pairwise([*prompts, (0, None)]):
+        if event is None or place == 0 or event.reached >= before:
+            continue
+        if following is None or following.block >= event.reached:
+            done.append(Change(event.reached, event.mode, event.sink, place))
+    return done

@@ -1,0 +1,113 @@
+"""The parts of one engine: weights, sizes and schedule, and the few things that need more than one of them.
+
+Shared by all streams and never changed by them. Knows nothing of a stream's order of operations.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cache.kv import KVCache
+from cache.recache import FramesFrom
+from cache.text_kv import TextKeysValues
+from cache.window import PassPlan, WindowSpec
+from models.config import TRAINING_TIMESTEPS, Prediction
+from models.passes import CachedPasses
+from models.presets import Preset
+from models.sampler import Schedule, make_schedule, model_input
+from models.text import TextEncoder
+from models.transformer import TimeEmbedding
+from models.vae import StreamDecoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """One loaded engine. `latent_dtype` is what finished latents are rounded to, stored in and computed from."""
+
+    preset: Preset
+    passes: CachedPasses
+    text_encoder: TextEncoder
+    decoder: StreamDecoder
+    schedule: Schedule
+    times: tuple[TimeEmbedding, ...]
+    """The embedded timestep of each denoising step."""
+    clean_time: TimeEmbedding
+    latent_dtype: torch.dtype
+    fingerprint: str
+
+    @property
+    def spec(self) -> WindowSpec:
+        return self.passes.spec
+
+    @property
+    def prediction(self) -> Prediction:
+        return self.passes.transformer.config.prediction
+
+    @property
+    def data_std(self) -> Tensor | None:
+        return self.passes.transformer.data_std if self.prediction == "edm_x0" else None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.passes.transformer.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.passes.transformer.device
+
+    @property
+    def block_shape(self) -> tuple[int, int, int, int]:
+        """Latents of one block, [F, C, H, W]."""
+        video = self.preset.video
+        return (self.spec.block_frames, video.latent_channels, video.latent_height, video.latent_width)
+
+    def encode(self, prompt: str) -> Tensor:
+        """A prompt's embedding [text_len, text_dim]."""
+        return self.text_encoder.encode(prompt).embedding
+
+    def embed_text(self, embedding: Tensor) -> TextKeysValues:
+        return self.passes.transformer.embed_text(embedding[None].to(self.device))
+
+    def network_input(self, latents: Tensor, sigma: float) -> Tensor:
+        """Latents at a noise level as the network is given them."""
+        return model_input(self.prediction, latents.to(self.dtype), sigma, self.data_std)
+
+    def rebuild(self, cache: KVCache, plan: PassPlan, *, frames: FramesFrom, text: TextKeysValues) -> None:
+        """Write the keys and values of finished frames under `text`: a clean pass, a recache or a flush."""
+        sigma = self.schedule.context_timestep / TRAINING_TIMESTEPS
+
+        def given(first: int, count: int) -> Tensor:
+            return self.network_input(frames(first, count).to(self.device), sigma)
+
+        self.passes.rebuild(cache, plan, frames=given, text=text, time=self.clean_time)
+
+    def new_history(self) -> deque[Tensor]:
+        """Room for the latents of as many blocks as a window can need."""
+        return deque(maxlen=-(-self.spec.slots // self.spec.block_frames) + 1)
+
+
+@torch.inference_mode()
+def assemble(
+    preset: Preset,
+    passes: CachedPasses,
+    *,
+    text_encoder: TextEncoder,
+    decoder: StreamDecoder,
+    latent_dtype: torch.dtype,
+    fingerprint: str,
+) -> Parts:
+    """Put an engine together and compute once what every block needs."""
+    schedule = make_schedule(preset.sampler)
+    return Parts(
+        preset=preset,
+        passes=passes,
+        text_encoder=text_encoder,
+        decoder=decoder,
+        schedule=schedule,
+        times=tuple(passes.embed_timestep(timestep) for timestep in schedule.timesteps),
+        clean_time=passes.embed_timestep(schedule.context_timestep),
+        latent_dtype=latent_dtype,
+        fingerprint=fingerprint,
+    )

@@ -1,0 +1,114 @@
+"""Brings a stream to the end of any block, exactly: from a copy, or from journal and latents by clean-pass replay.
+
+What each part of a stream's state is made from is in design section 1; here is the order. Every pass that is run is
+one the live stream ran, with the same inputs in the same slots, so the bits are the same. Knows no sampler: nothing
+is denoised.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from cache.replay import ReplayPlan, plan_replay
+from cache.snapshot import put_snapshot
+from models.errors import RestoreError
+from models.journal import Event, PromptEvent, TakeEvent, Timeline, changes
+from models.parts import Parts
+from models.prompts import embedding_at
+from models.stream import LatentSource, Snapshot, Stream, read_block
+from models.vae import DecoderState, rebuild_state
+
+
+def put_text(parts: Parts, stream: Stream, events: Sequence[Event], block: int) -> None:
+    """Put the text that `block` is made under, given `events`, into the stream's cross-attention cache."""
+    embedding = embedding_at(parts.encode, events, block)
+    if stream.embedding is None or not torch.equal(embedding, stream.embedding):
+        stream.text.update(parts.embed_text(embedding))
+        stream.embedding = embedding
+
+
+@torch.inference_mode()
+def stand_at(
+    parts: Parts, stream: Stream, latents: LatentSource, block: int, *, snapshot: Snapshot | None = None
+) -> None:
+    """Set all of a stream's state to the end of block `block` - 1, from its log. Raises RestoreError."""
+    if block < 0:
+        raise RestoreError(f"block must be 0 or more, not {block}", field="block")
+    past, future = Timeline.of(stream.log).split(block)
+    if future:
+        stream.log = list(past)
+    plan = plan_replay(
+        parts.spec, layers=parts.passes.transformer.config.num_layers, changes=changes(past, before=block), block=block
+    )
+    _set_counters(stream, past, future, plan=plan, block=block)
+    stream.history = parts.new_history()
+    if snapshot is not None:
+        _from_copy(parts, stream, snapshot)
+    else:
+        _from_latents(parts, stream, latents, plan=plan, events=past)
+    put_text(parts, stream, past, max(block - 1, 0))
+
+
+def _set_counters(
+    stream: Stream, past: Sequence[Event], future: Sequence[Event], *, plan: ReplayPlan, block: int
+) -> None:
+    stream.events = [event for event in past if isinstance(event, PromptEvent)]
+    stream.future = deque(future)
+    stream.take = next((event.take for event in reversed(past) if isinstance(event, TakeEvent)), 0)
+    last = stream.events[-1]
+    stream.blending = last if last.block < block <= last.reached else None
+    stream.unshown.clear()
+    stream.reached.clear()
+    stream.uncommitted = None
+    stream.next_block, stream.scene_start, stream.window = block, plan.scene_start, plan.window
+
+
+def _from_copy(parts: Parts, stream: Stream, snapshot: Snapshot) -> None:
+    prompts = tuple(event for event in snapshot.events if isinstance(event, PromptEvent))
+    if (snapshot.block, snapshot.seed, prompts) != (stream.next_block, stream.seed, tuple(stream.events)):
+        message = (
+            f"the copy is of block {snapshot.block}, seed {snapshot.seed} and {len(prompts)} prompts; "
+            f"asked for is block {stream.next_block}, seed {stream.seed} and {len(stream.events)} prompts"
+        )
+        raise RestoreError(message, field="snapshot")
+    put_snapshot(stream.cache, snapshot.cache)
+    memory = tuple(tensor.to(parts.device) for tensor in snapshot.decoder.memory)
+    stream.decoder = DecoderState(memory, snapshot.decoder.latents)
+    stream.history.extend(snapshot.history)
+
+
+def _from_latents(
+    parts: Parts, stream: Stream, latents: LatentSource, *, plan: ReplayPlan, events: Sequence[Event]
+) -> None:
+    scene = _SceneLatents(parts, latents, plan.scene_start)
+    for item in plan.passes:
+        known = events if item.event is None else events[: item.event + 1]
+        put_text(parts, stream, known, item.block)
+        parts.rebuild(stream.cache, item.plan, frames=scene.frames, text=stream.text)
+    held = stream.history.maxlen or 0
+    for block in range(max(plan.scene_start, stream.next_block - held), stream.next_block):
+        stream.history.append(scene.block(block))
+    position = plan.window.end
+    needed = min(position, parts.decoder.receptive_latents)
+    before = scene.frames(position - needed, needed)[0].float() if needed else ()
+    stream.decoder = rebuild_state(parts.decoder, tuple(before), position=position)
+
+
+class _SceneLatents:
+    """A scene's latent frames, read block by block."""
+
+    def __init__(self, parts: Parts, latents: LatentSource, scene_start: int) -> None:
+        self._parts, self._latents, self._start = parts, latents, scene_start
+
+    def block(self, block: int) -> Tensor:
+        return read_block(self._latents, block, self._parts.block_shape).to(self._parts.latent_dtype)
+
+    def frames(self, first: int, count: int) -> Tensor:
+        """[1, count, C, H, W]"""
+        per_block = self._parts.spec.block_frames
+        blocks = range(first // per_block, -(-(first + count) // per_block))
+        joined = torch.cat([self.block(self._start + block) for block in blocks])
+        offset = first - blocks.start * per_block
+        return joined[offset : offset + count][None]
