@@ -51,7 +51,6 @@ class TakeOptions:
     sink: Annotated[str, typer.Option(help="What a recache does with the first blocks: keep or refresh.")] = "keep"
     transition: Annotated[int, typer.Option(help="Blocks over which the old prompt fades into the new.")] = 0
     preset: Annotated[str, typer.Option(help="The model.")] = "demo"
-    journal: Annotated[Path | None, typer.Option(help="Replay this journal instead of prompts.")] = None
     save_journal: Annotated[Path | None, typer.Option(help="Write the journal of the take to this file.")] = None
     sha256: Annotated[Path | None, typer.Option("--sha256", help="Write one hash of frames a chunk.")] = None
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
@@ -59,14 +58,16 @@ class TakeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOptions(TakeOptions):
+    journal: Annotated[Path | None, typer.Option(help="Replay this journal instead of prompts.")] = None
     threads: Annotated[int | None, typer.Option(help="Threads for one operation [default: torch's own].")] = None
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamOptions(TakeOptions):
-    url: Annotated[str, typer.Option(help="The service's WebSocket.")] = "ws://127.0.0.1:8000/v1/realtime/video"
+    url: Annotated[str, typer.Option(help="Where the service is.")] = "ws://127.0.0.1:8000"
     pacing: Annotated[str, typer.Option(help="realtime: as fast as it is watched; none: as it is made.")] = "realtime"
+    schedule: Annotated[str, typer.Option(help="Who keeps the time of --at: the client or the server.")] = "client"
     format: Annotated[str, typer.Option(help="Format of the frames on the wire: jpeg, webp, png or raw.")] = "jpeg"
     quality: Annotated[int, typer.Option(help="Quality of jpeg and webp, 1 to 100.")] = 85
 

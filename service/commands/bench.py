@@ -1,0 +1,219 @@
+"""`longtake bench`: how many blocks a second the engine makes, and where the time goes.
+
+Runs the generator, the worker's encoder and the worker's channel one after the other in this process, so that the
+stages add up to the whole; the service runs the last two beside the engine. Knows no sessions and no pacing. The
+last line of stdout is one JSON document.
+"""
+
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Final
+
+import typer
+
+from models.generator import Generator
+from models.journal import WeightedPrompt
+from models.stream import Block, Stream
+from service.commands.loopback import Loopback
+from service.commands.machine import Machine, machine_facts
+from service.commands.options import BenchOptions, OptionError
+from service.ipc import Chunk, FrameSpan, StageMilliseconds
+from service.worker.media import encode_frames
+
+QUALITY: Final = 85
+SEED: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockCost:
+    """Milliseconds of one block, stage by stage; 0 where a stage had nothing to do."""
+
+    text: float
+    recache: float
+    denoise: float
+    clean: float
+    decode: float
+    encode: float
+    send: float
+
+    @property
+    def total(self) -> float:
+        return self.text + self.recache + self.denoise + self.clean + self.decode + self.encode + self.send
+
+
+@dataclass(frozen=True, slots=True)
+class StageFigures:
+    """Over the blocks in which the stage had something to do."""
+
+    blocks: int
+    median_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchReport:
+    """The JSON document."""
+
+    preset: str
+    random_weights: bool
+    width: int
+    height: int
+    blocks: int
+    frames: int
+    blocks_per_second: float
+    frames_per_second: float
+    realtime: float
+    """How many viewers at the preset's frame rate that would be."""
+    first_chunk_ms: float
+    """From starting a stream to its first chunk sent."""
+    stages: dict[str, StageFigures]
+    machine: Machine
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+
+class BenchRun:
+    """One stream that is made, encoded and sent block by block, with a prompt change now and then."""
+
+    def __init__(self, generator: Generator, loopback: Loopback, *, switch_every: int) -> None:
+        self._generator = generator
+        self._loopback = loopback
+        self._switch_every = switch_every
+        self._prompts = [(WeightedPrompt(text),) for text in generator.preset.suggested_prompts]
+        self._stream: Stream = generator.start(self._prompts[0], seed=SEED)
+        self._made = 0
+        self.frames = 0
+
+    def block(self) -> BlockCost:
+        """Make the next block and take it all the way."""
+        if self._made and self._made % self._switch_every == 0:
+            number = self._made // self._switch_every
+            self._generator.set_prompt(self._stream, self._prompts[number % len(self._prompts)])
+        block = self._generator.step(self._stream)
+        assert block is not None, "nothing interrupts a benchmark"
+        begun = time.perf_counter()
+        lengths, payload = encode_frames(block.frames, "jpeg", QUALITY)
+        chunk = _chunk(block, lengths, payload, sequence=self._made, fps=self._generator.preset.fps)
+        encoded = time.perf_counter()
+        self._loopback.send(chunk)
+        sent = time.perf_counter()
+        timings = block.timings
+        self._generator.commit(self._stream, timings)
+        self._made += 1
+        self.frames += len(block.frames)
+        return BlockCost(
+            text=timings.text,
+            recache=timings.recache,
+            denoise=timings.denoise,
+            clean=timings.clean,
+            decode=timings.decode,
+            encode=1000 * (encoded - begun),
+            send=1000 * (sent - encoded),
+        )
+
+    def close(self) -> None:
+        self._generator.close(self._stream)
+
+
+def run_bench(options: BenchOptions) -> None:
+    """Check what was asked for, load the model, measure and tell."""
+    for name in ("blocks", "switch_every"):
+        if getattr(options, name) < 1:
+            raise OptionError(f"expected at least 1, not {getattr(options, name)}", code="field_range", field=name)
+    if options.warmup < 0:
+        raise OptionError(f"expected at least 0, not {options.warmup}", code="field_range", field="warmup")
+    from models.load import load_generator
+
+    generator = load_generator(options.preset, threads=options.threads, random_weights=options.random_weights)
+    report = measure(generator, options)
+    typer.echo(table_of(report), err=True)
+    if options.json:
+        typer.echo(report.to_json())
+
+
+def measure(generator: Generator, options: BenchOptions) -> BenchReport:
+    """Warm up, then take the time of `options.blocks` blocks."""
+    machine = machine_facts()
+    with Loopback() as loopback:
+        begun = time.perf_counter()
+        run = BenchRun(generator, loopback, switch_every=options.switch_every)
+        run.block()
+        first_chunk_ms = 1000 * (time.perf_counter() - begun)
+        for _ in range(options.warmup):
+            run.block()
+        frames_before, begun = run.frames, time.perf_counter()
+        costs = [run.block() for _ in range(options.blocks)]
+        elapsed = time.perf_counter() - begun
+        run.close()
+    preset, frames = generator.preset, run.frames - frames_before
+    return BenchReport(
+        preset=preset.name,
+        random_weights=options.random_weights,
+        width=preset.width,
+        height=preset.height,
+        blocks=options.blocks,
+        frames=frames,
+        blocks_per_second=round(options.blocks / elapsed, 3),
+        frames_per_second=round(frames / elapsed, 2),
+        realtime=round(frames / elapsed / preset.fps, 2),
+        first_chunk_ms=round(first_chunk_ms, 1),
+        stages=stages_of(costs),
+        machine=machine,
+    )
+
+
+def stages_of(costs: Sequence[BlockCost]) -> dict[str, StageFigures]:
+    """Figures of every stage, and of the whole block under `total`."""
+    names = [field.name for field in fields(BlockCost)] + ["total"]
+    return {name: figures(getattr(cost, name) for cost in costs) for name in names}
+
+
+def figures(milliseconds: Iterable[float]) -> StageFigures:
+    """Median and 95th percentile (nearest rank) of those above 0."""
+    spent = sorted(value for value in milliseconds if value > 0)
+    if not spent:
+        return StageFigures(0, 0.0, 0.0)
+    rank = math.ceil(0.95 * len(spent)) - 1
+    return StageFigures(len(spent), round(statistics.median(spent), 3), round(spent[rank], 3))
+
+
+def table_of(report: BenchReport) -> str:
+    """The same for people."""
+    machine = report.machine
+    lines = [
+        f"{report.preset} {report.width}x{report.height}, {report.blocks} blocks",
+        f"{machine.cpu}, {machine.cores} cores, {machine.threads} threads, load {machine.load_average[0]:.1f}, "
+        f"torch {machine.torch}",
+        f"{report.blocks_per_second:.2f} blocks/s, {report.frames_per_second:.1f} frames/s "
+        f"({report.realtime:.1f} x real time), first chunk after {report.first_chunk_ms:.0f} ms",
+        f"{'stage':<10}{'blocks':>8}{'median ms':>12}{'p95 ms':>10}",
+    ]
+    for name, stage in report.stages.items():
+        lines.append(f"{name:<10}{stage.blocks:>8}{stage.median_ms:>12.2f}{stage.p95_ms:>10.2f}")
+    return "\n".join(lines)
+
+
+def _chunk(block: Block, lengths: Sequence[int], payload: bytes, *, sequence: int, fps: int) -> Chunk:
+    spans, offset = [], 0
+    for number, length in enumerate(lengths):
+        spans.append(FrameSpan(offset, length, number / fps))
+        offset += length
+    return Chunk(
+        session="bench",
+        sequence=sequence,
+        take=block.take,
+        block=block.index,
+        attempt=block.attempt,
+        pts=0.0,
+        fps=fps,
+        format="jpeg",
+        frames=tuple(spans),
+        frames_sha256=block.frames_sha256,
+        timings=StageMilliseconds(text=0.0, recache=0.0, denoise=0.0, clean=0.0, decode=0.0, encode=0.0),
+        payload=payload,
+    )

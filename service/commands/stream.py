@@ -1,0 +1,56 @@
+"""`longtake stream`: a video through a running service, with the options of `generate`.
+
+Turns options into what `client.stream` takes and its report into a line; knows nothing else.
+"""
+
+from typing import cast
+
+import typer
+
+from client.recording import TakeFiles
+from client.requests import Media, PromptChange
+from client.stream import Schedule
+from client.stream import StreamOptions as ClientTake
+from client.stream import run as run_take
+from service.commands.options import OptionError, StreamOptions, parse_timed_prompts
+from service.commands.script import length_of
+from service.protocol.client import MediaFormat, Pacing, PromptMode, SinkPolicy
+
+
+def run_stream(options: StreamOptions) -> None:
+    """Check what was asked for, and film. The server's own checks come back as errors with their codes."""
+    report = run_take(take_of(options))
+    if options.json:
+        typer.echo(report.to_json())
+
+
+def take_of(options: StreamOptions) -> ClientTake:
+    """The same take in the client's words. What the words mean is checked by the protocol, not here."""
+    if options.prompt is None:
+        raise OptionError("expected a prompt to begin with", code="prompt_missing", field="prompt")
+    if options.schedule not in ("client", "server"):
+        raise OptionError(
+            f"expected client or server, not {options.schedule!r}", code="field_choice", field="schedule"
+        )
+    changes = tuple(
+        PromptChange(
+            timed.prompt,
+            mode=cast(PromptMode, options.mode),
+            sink=cast(SinkPolicy, options.sink),
+            transition_chunks=options.transition,
+            at=timed.seconds,
+        )
+        for timed in parse_timed_prompts(options.at or ())
+    )
+    return ClientTake(
+        prompt=options.prompt,
+        seconds=length_of(options),
+        url=options.url,
+        prompts=changes,
+        schedule=cast(Schedule, options.schedule),
+        model=options.preset,
+        seed=options.seed,
+        media=Media(format=cast(MediaFormat, options.format), quality=options.quality),
+        pacing=cast(Pacing, options.pacing),
+        files=TakeFiles(video=options.out, hashes=options.sha256, journal=options.save_journal),
+    )
