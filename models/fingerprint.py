@@ -40,6 +40,11 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
 
 
+def _cudnn_version() -> int | None:
+    version: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return version
+
+
 def numerics(
     *, model: str, weights: str, device: torch.device, attention: str, dtype: str, latent_dtype: str, decoder: str
 ) -> Numerics:
@@ -51,7 +56,7 @@ def numerics(
         instructions=torch.backends.cpu.get_cpu_capability(),
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
-        cudnn=torch.backends.cudnn.version() if device.type == "cuda" else None,
+        cudnn=_cudnn_version() if device.type == "cuda" else None,
         numpy=np.__version__,
         attention=attention,
         dtype=dtype,

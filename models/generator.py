@@ -195,7 +195,7 @@ class Generator:
 
     def _new_stream(self, journal: Journal) -> Stream:
         parts = self.parts
-        first = Timeline.of(journal.events).events[0]
+        first = Timeline.of(journal.events).first
         embedding = embedding_at(parts.encode, [first], 0)
         return Stream(
             model=journal.model,
@@ -213,10 +213,9 @@ class Generator:
 
     def _take_effect(self, stream: Stream, timings: StageTimings) -> None:
         """Let everything that is due at the next block take effect."""
-        if stream.blending is not None and stream.blending.reached == stream.next_block:
-            event, stream.blending = stream.blending, None
-            self._change_past(stream, event, timings)
-            stream.reached.append(event.event_id)
+        blend = stream.blending
+        if blend is not None and blend.reached == stream.next_block:
+            self._reach(stream, blend, timings)
         while stream.future and stream.future[0].block <= stream.next_block:
             event = stream.future.popleft()
             stream.log.append(event)
@@ -227,11 +226,15 @@ class Generator:
             stream.unshown.append(event.event_id)
             stream.blending = event
             if event.reached == event.block:
-                stream.blending = None
-                self._change_past(stream, event, timings)
-                stream.reached.append(event.event_id)
+                self._reach(stream, event, timings)
         self.commit(stream, timings)
         self._set_text(stream, timings)
+
+    def _reach(self, stream: Stream, event: PromptEvent, timings: StageTimings) -> None:
+        """The next block is the first to be made under the whole new prompt."""
+        stream.blending = None
+        self._change_past(stream, event, timings)
+        stream.reached.append(event.event_id)
 
     def _change_past(self, stream: Stream, event: PromptEvent, timings: StageTimings) -> None:
         """What the event's mode does to the window; the clean pass before it runs only if something of it is kept."""

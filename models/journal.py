@@ -80,7 +80,8 @@ class Journal:
         try:
             read: dict[str, Any] = json.loads(text)
             if read["version"] != JOURNAL_VERSION:
-                raise RestoreError(f"journal version must be {JOURNAL_VERSION}, not {read['version']!r}", field="version")
+                message = f"journal version must be {JOURNAL_VERSION}, not {read['version']!r}"
+                raise RestoreError(message, field="version")
             events = tuple(_read_event(event) for event in read["events"])
             return Journal(
                 model=read["model"], seed=int(read["seed"]), fingerprint=read["fingerprint"], events=events
@@ -123,7 +124,8 @@ def _check_prompts(prompts: tuple[WeightedPrompt, ...]) -> None:
         raise PromptError(message, field="prompts", code="prompts_invalid")
     for prompt in prompts:
         if not prompt.text.strip():
-            raise PromptError("prompt must have at least one character that is not a space", field="prompt", code="prompt_empty")
+            message = "prompt must have at least one character that is not a space"
+            raise PromptError(message, field="prompt", code="prompt_empty")
         if len(prompt.text) > MAX_PROMPT_CHARACTERS:
             message = f"prompt must be at most {MAX_PROMPT_CHARACTERS} characters, not {len(prompt.text)}"
             raise PromptError(message, field="prompt", code="prompt_too_long")
@@ -137,6 +139,12 @@ class Timeline:
     """The events that made the present take, in order of blocks; the first is the prompt the stream began with."""
 
     events: tuple[Event, ...]
+
+    @property
+    def first(self) -> PromptEvent:
+        first = self.events[0]
+        assert isinstance(first, PromptEvent), first
+        return first
 
     @staticmethod
     def of(events: Iterable[Event]) -> "Timeline":

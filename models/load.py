@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.attention import Kernel, check_kernel
-from models.errors import ConfigError, PresetError
+from models.errors import ConfigError
 from models.fingerprint import numerics
 from models.generator import Generator
 from models.parts import assemble
@@ -94,7 +94,8 @@ class _Built:
 
 def _build_stored(preset: Preset) -> _Built:
     preset.require_available()
-    assert preset.weights is not None and preset.text is not None, "an available preset has both"
+    assert preset.weights is not None, "an available preset has a file of weights"
+    assert preset.text is not None, "an available preset has a text encoder"
     path = Path(__file__).parent / preset.weights
     checkpoint = read_safetensors(path)
     words = read_words(checkpoint.metadata, VOCABULARY_KEY, source=path)
@@ -150,5 +151,3 @@ def _positive(value: int, field: str) -> int:
         raise ConfigError(f"{field} must be 1 or more, not {value}", field=field)
     return value
 
-
-__all__ = ["LoadOptions", "PresetError", "build_generator", "load_generator", "randomise"]

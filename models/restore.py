@@ -57,8 +57,8 @@ def _set_counters(
     stream.events = [event for event in past if isinstance(event, PromptEvent)]
     stream.future = deque(future)
     stream.take = next((event.take for event in reversed(past) if isinstance(event, TakeEvent)), 0)
-    last = stream.events[-1]
-    stream.blending = last if last.block < block <= last.reached else None
+    newest = stream.events[-1]
+    stream.blending = newest if newest.block < block <= newest.reached else None
     stream.unshown.clear()
     stream.reached.clear()
     stream.uncommitted = None

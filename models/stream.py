@@ -127,8 +127,8 @@ class Stream:
     """Latents of the scene's last blocks, as many as a window may need."""
     log: list[Event]
     """The journal: all that took effect, rewinds included."""
-    events: list[Event]
-    """The timeline: what of it made the present take."""
+    events: list[PromptEvent]
+    """The prompts of it that made the present take."""
     future: deque[Event] = field(default_factory=deque)
     """Events of a restored journal, and changes asked for, that take effect at blocks to come."""
     embedding: Tensor | None = None
@@ -159,7 +159,7 @@ class Stream:
         """Latent frames first..first+count-1 of the scene, [1, count, C, H, W], from the remembered ones."""
         held = torch.cat(tuple(self.history))
         offset = first - (self.window.end - held.shape[0])
-        assert 0 <= offset and offset + count <= held.shape[0], (first, count, self.window.end, held.shape)
+        assert 0 <= offset <= held.shape[0] - count, (first, count, self.window.end, held.shape)
         return held[offset : offset + count][None]
 
 

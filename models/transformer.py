@@ -139,6 +139,9 @@ class PassContext:
 class Transformer(nn.Module):
     """See the module's header. All parameters are made on torch's default device (use `torch.device("meta")`)."""
 
+    data_std: Tensor
+    """Deviation of each latent channel, [C]; only with `edm_x0`."""
+
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
         self.config = config
