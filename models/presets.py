@@ -48,14 +48,14 @@ class Preset:
 
     def __post_init__(self) -> None:
         channels = (self.transformer.in_channels, self.transformer.out_channels)
-        self._check("transformer", channels, (self.video.latent_channels,) * 2)
+        self._check("transformer", channels, expected=(self.video.latent_channels,) * 2)
         grid = self.transformer.token_grid(self.video.latent_height, self.video.latent_width)
-        self._check("learned_position", self.transformer.learned_position or grid, grid)
+        self._check("learned_position", self.transformer.learned_position or grid, expected=grid)
         if self.text is not None:
             sizes = (self.transformer.text_len, self.transformer.text_dim)
-            self._check("text", (self.text.text_len, self.text.dim), sizes)
+            self._check("text", (self.text.text_len, self.text.dim), expected=sizes)
 
-    def _check(self, field: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    def _check(self, field: str, found: tuple[int, ...], *, expected: tuple[int, ...]) -> None:
         if found != expected:
             message = f"preset {self.name}: expected {field} of sizes {expected}, got {found}"
             raise ConfigError(message, field=field)

@@ -140,7 +140,7 @@ def test_a_vocabulary_that_no_prompt_could_use_is_refused(vocabulary: tuple[str,
      ("layers", 12, 6, 3, -1)],
 )  # fmt: skip
 def test_sizes_that_cannot_be_are_refused(
-    field_name: str, dim: int, text_len: int, heads: int, layers: int
+    *, field_name: str, dim: int, text_len: int, heads: int, layers: int
 ) -> None:
     with pytest.raises(ConfigError, match=f"expected {field_name}") as caught:
         WordEncoderConfig(VOCABULARY, dim, text_len, heads, layers)

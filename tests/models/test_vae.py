@@ -32,13 +32,13 @@ def random_codec(config: LinearCodecConfig = SMALL) -> LinearCodec:
     return codec
 
 
-def random_clip(frames: int, height: int, width: int) -> Tensor:
+def random_clip(frames: int, *, height: int, width: int) -> Tensor:
     return torch.rand(frames, 3, height, width, generator=torch.Generator().manual_seed(5))
 
 
 def test_a_codec_with_every_direction_gives_the_clip_back() -> None:
     codec = random_codec(LinearCodecConfig(channels=48, side=2))
-    clip = random_clip(8, 4, 6)
+    clip = random_clip(8, height=4, width=6)
     latents = codec.encode(clip)
     assert latents.shape == (2, 48, 2, 3)
     state: DecoderState = codec.start()
@@ -50,7 +50,7 @@ def test_a_codec_with_every_direction_gives_the_clip_back() -> None:
 
 def test_a_patch_is_ordered_frame_row_column_colour() -> None:
     codec = random_codec()
-    clip = random_clip(8, 4, 6)
+    clip = random_clip(8, height=4, width=6)
     latents = codec.encode(clip)
     for count, row, column in ((0, 0, 0), (1, 1, 2), (0, 1, 1)):
         patch = clip[4 * count : 4 * count + 4, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
@@ -65,7 +65,7 @@ def test_a_patch_is_ordered_frame_row_column_colour() -> None:
 
 def test_clips_end_to_end_encode_as_each_alone() -> None:
     codec = random_codec()
-    first, second = random_clip(4, 4, 4), random_clip(8, 4, 4).flip(0)
+    first, second = random_clip(4, height=4, width=4), random_clip(8, height=4, width=4).flip(0)
     together = codec.encode(torch.cat([first, second]))
     assert torch.allclose(together, torch.cat([codec.encode(first), codec.encode(second)]), atol=1e-6)
 
@@ -115,7 +115,7 @@ def test_a_negative_latent_number_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("channels", "frames", "side"), [(0, 4, 8), (64, 0, 8), (64, 4, -1), (769, 4, 8)])
-def test_sizes_that_cannot_be_are_refused(channels: int, frames: int, side: int) -> None:
+def test_sizes_that_cannot_be_are_refused(*, channels: int, frames: int, side: int) -> None:
     with pytest.raises(ConfigError, match="expected"):
         LinearCodecConfig(channels, frames, side)
 
@@ -158,7 +158,7 @@ def test_pixels_that_are_no_numbers_or_no_frames_are_refused() -> None:
 
 
 def test_the_hash_is_of_the_raw_bytes_in_order() -> None:
-    frames = to_rgb24(random_clip(3, 4, 5))
+    frames = to_rgb24(random_clip(3, height=4, width=5))
     assert frames_sha256(frames) == hashlib.sha256(frames.tobytes()).hexdigest()
     assert frames_sha256(frames) != frames_sha256(frames[::-1])
     assert frames_sha256(np.asfortranarray(frames)) == frames_sha256(frames)
