@@ -15,9 +15,8 @@ stops after `session.done` and raises in every other case.
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from enum import Enum
 from typing import Self, TypeVar
 
@@ -34,34 +33,21 @@ from client.errors import (
     WaitTimeout,
 )
 from client.receiver import Receiver
+from client.requests import Media, Prompt, PromptChange, interaction_message, prompt_text, start_message
 from client.switch import InteractionMessage, PendingSwitches, Switch
 from service.protocol import ClientMessage, ServerMessage, UnknownMessage
 from service.protocol.client import (
-    MediaFormat,
     Pacing,
     PromptMode,
     SessionInteraction,
     SessionPing,
-    SessionStart,
     SessionStop,
     SinkPolicy,
-    WeightedPrompt,
 )
 from service.protocol.server import ErrorMessage, SessionDone, SessionPong, SessionWarning, VideoStart
 
 Notice = ErrorMessage | SessionWarning
-Prompt = str | Sequence[WeightedPrompt]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Media:
-    """What the frames look like on the wire; a size of None is the model's own."""
-
-    format: MediaFormat = "jpeg"
-    quality: int = 85
-    width: int | None = None
-    height: int | None = None
 
 
 class SessionState(Enum):
@@ -70,11 +56,6 @@ class SessionState(Enum):
     RUNNING = "running"
     STOPPING = "stopping"
     ENDED = "ended"
-
-
-def prompt_text(prompt: Prompt) -> str:
-    """A prompt, or a blend of some, as one line for people."""
-    return prompt if isinstance(prompt, str) else " + ".join(part.text for part in prompt)
 
 
 @asynccontextmanager
@@ -146,22 +127,11 @@ class Session:
 
         Raises:
             RequestRefused, SessionFailed: the server did not start it. WaitTimeout, ConnectionLost: nor said why.
-            ClientStateError: it was started. ValueError (pydantic's): a value that no server could accept.
+            ClientStateError: it was started. service.errors.ProtocolError: a value that no server would accept.
         """
         self._expect(SessionState.CONNECTED, "start")
-        text, blend = _either_way(prompt)
-        media = media or Media()
-        message = SessionStart(
-            prompt=text,
-            prompts=blend,
-            model=model,
-            seed=seed,
-            width=media.width,
-            height=media.height,
-            format=media.format,
-            quality=media.quality,
-            pacing=pacing,
-            max_seconds=max_seconds,
+        message = start_message(
+            prompt, model=model, seed=seed, media=media or Media(), pacing=pacing, max_seconds=max_seconds
         )
         self.state = SessionState.STARTING
         self._starting = asyncio.get_running_loop().create_future()
@@ -185,19 +155,15 @@ class Session:
         `event_id` with the same content is a retry. Raises what `start` does, but for refusals: those are the
         Switch's to tell.
         """
-        self._expect(SessionState.RUNNING, "prompt")
-        text, blend = _either_way(prompt)
+        change = PromptChange(prompt, mode=mode, sink=sink, transition_chunks=transition_chunks, at=at)
         self._prompts += 1
-        message = SessionInteraction(
-            prompt=text,
-            prompts=blend,
-            event_id=event_id or f"prompt-{self._prompts}",
-            mode=mode,
-            sink=sink,
-            transition_chunks=transition_chunks,
-            at=at,
-        )
-        switch = self._switches.add(Switch(message.event_id, prompt_text(prompt), time.monotonic()))
+        return await self.interact(interaction_message(change, event_id or f"prompt-{self._prompts}"))
+
+    async def interact(self, message: SessionInteraction) -> Switch:
+        """`prompt`, for a message that is made already."""
+        self._expect(SessionState.RUNNING, "prompt")
+        name = prompt_text(message.prompt or message.weighted_prompts)
+        switch = self._switches.add(Switch(message.event_id, name, time.monotonic()))
         await self._send(message)
         return switch
 
@@ -367,8 +333,3 @@ async def _within(waiting: asyncio.Future[T], seconds: float, what: str) -> T:
             return await waiting
     except TimeoutError as error:
         raise WaitTimeout(f"expected {what} within {seconds:g} s") from error
-
-
-def _either_way(prompt: Prompt) -> tuple[str | None, tuple[WeightedPrompt, ...] | None]:
-    """A prompt as the two fields of which a message has one."""
-    return (prompt, None) if isinstance(prompt, str) else (None, tuple(prompt))

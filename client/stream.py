@@ -12,29 +12,21 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from client.chunk import Chunk
-from client.client import Media, Prompt, Session, connect, prompt_text
+from client.client import Session, connect
 from client.connection import ClientOptions
 from client.errors import ClientError, ClientStateError
 from client.playhead import Playhead
 from client.recording import Recorder, TakeFiles
 from client.report import ChunkArrival, StreamReport, SwitchReport, build_report
+from client.requests import Media, Prompt, PromptChange, interaction_message, prompt_text
 from client.switch import Switch
-from service.protocol.client import Pacing, PromptMode, SinkPolicy
+from service.protocol.client import Pacing, SessionInteraction
 
-
-@dataclass(frozen=True, slots=True)
-class ScheduledPrompt:
-    """A prompt, the media second at which it is due, and what becomes of the past (as in `Session.prompt`)."""
-
-    at: float
-    prompt: Prompt
-    mode: PromptMode = "recache"
-    sink: SinkPolicy = "keep"
-    transition_chunks: int = 0
+Schedule = Literal["client", "server"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +35,7 @@ class StreamOptions:
 
     Args:
         seconds: length of the video; its last chunk is kept whole.
-        prompts: prompts for later, each at its media second.
+        prompts: prompts for later, each with its media second (`at`; None is as soon as the video starts).
         schedule: who keeps the time. `client`: a prompt is sent when the media reaches its second (the second on
             screen when paced, else the last one received), as a person would. `server`: all are sent at once and each
             takes effect at the first block that begins at its second or later.
@@ -52,8 +44,8 @@ class StreamOptions:
     prompt: Prompt
     seconds: float
     url: str = "ws://127.0.0.1:8000"
-    prompts: tuple[ScheduledPrompt, ...] = ()
-    schedule: Literal["client", "server"] = "client"
+    prompts: tuple[PromptChange, ...] = ()
+    schedule: Schedule = "client"
     model: str = "demo"
     seed: int | None = None
     media: Media = field(default_factory=Media)
@@ -67,7 +59,7 @@ def run(options: StreamOptions) -> StreamReport:
 
     Raises:
         ClientError: the take could not be started or did not end as asked; what came is on disk.
-        ValueError, OSError: an option, or a file that cannot be written.
+        service.errors.ProtocolError: an option that no server would accept. OSError: a file that cannot be written.
     """
     return asyncio.run(run_take(options))
 
@@ -75,6 +67,7 @@ def run(options: StreamOptions) -> StreamReport:
 async def run_take(options: StreamOptions) -> StreamReport:
     """`run` for a program that has an event loop already."""
     options.files.check()
+    schedule = _messages(options)
     async with connect(options.url, options.client) as session:
         info = await session.start(
             options.prompt,
@@ -87,23 +80,45 @@ async def run_take(options: StreamOptions) -> StreamReport:
         frames = round(options.seconds * info.fps)
         recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
         with recorder, _stopping_on_interrupt(session):
-            take = _Take(options, session, recorder)
+            take = _Take(session, schedule, recorder, paced=options.pacing == "realtime")
             await take.play()
         if session.done is not None and options.files.journal is not None:
             options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
         return take.report()
 
 
+@dataclass(frozen=True, slots=True)
+class _Cue:
+    """A message, and the media second at which it is sent; None is at once."""
+
+    message: SessionInteraction
+    wait_until: float | None
+
+    @property
+    def name(self) -> str:
+        return prompt_text(self.message.prompt or self.message.weighted_prompts)
+
+
+def _messages(options: StreamOptions) -> list[_Cue]:
+    """What will be sent, made before the take begins so that what is wrong with it is said then."""
+    cues = []
+    for number, change in enumerate(sorted(options.prompts, key=lambda change: change.at or 0.0), start=1):
+        by_server = options.schedule == "server"
+        message = interaction_message(change if by_server else replace(change, at=None), f"prompt-{number}")
+        cues.append(_Cue(message, None if by_server else change.at))
+    return cues
+
+
 class _Take:
     """The running take: chunks are taken in one task, prompts are sent in another."""
 
-    def __init__(self, options: StreamOptions, session: Session, recorder: Recorder) -> None:
-        self._options = options
+    def __init__(self, session: Session, schedule: list["_Cue"], recorder: Recorder, *, paced: bool) -> None:
         self._session = session
+        self._schedule = schedule
         self._recorder = recorder
+        self._paced = paced
         self._playhead = Playhead(session.info.fps)
         self._arrivals: list[ChunkArrival] = []
-        self._schedule = sorted(options.prompts, key=lambda scheduled: scheduled.at)
         self._switches: list[Switch] = []
         self._moved = asyncio.Event()
 
@@ -125,7 +140,7 @@ class _Take:
 
     def report(self) -> StreamReport:
         switches = [switch.report() for switch in self._switches]
-        switches += [SwitchReport(prompt_text(scheduled.prompt)) for scheduled in self._unsent]
+        switches += [SwitchReport(cue.name) for cue in self._unsent]
         assert self._session.started_at is not None, "a take that played was started"
         return build_report(
             self._arrivals,
@@ -137,25 +152,17 @@ class _Take:
         )
 
     async def _direct(self) -> None:
-        by_server = self._options.schedule == "server"
         with suppress(ClientStateError):  # the take ended before the prompt's second came
-            for scheduled in self._schedule:
-                if not by_server:
-                    await self._reached(scheduled.at)
-                switch = await self._session.prompt(
-                    scheduled.prompt,
-                    mode=scheduled.mode,
-                    sink=scheduled.sink,
-                    transition_chunks=scheduled.transition_chunks,
-                    at=scheduled.at if by_server else None,
-                )
-                self._switches.append(switch)
+            for cue in self._schedule:
+                if cue.wait_until is not None:
+                    await self._reached(cue.wait_until)
+                self._switches.append(await self._session.interact(cue.message))
 
     async def _reached(self, second: float) -> None:
         """Wait until the media has come to `second`: on screen if it is paced, else into our hands."""
         while True:
             wait = self._playhead.seconds_until(second, time.monotonic())
-            if wait == 0 or (wait is not None and self._options.pacing == "none"):
+            if wait == 0 or (wait is not None and not self._paced):
                 return
             self._moved.clear()
             with suppress(TimeoutError):
@@ -163,7 +170,7 @@ class _Take:
                     await self._moved.wait()
 
     @property
-    def _unsent(self) -> list[ScheduledPrompt]:
+    def _unsent(self) -> list["_Cue"]:
         return self._schedule[len(self._switches) :]
 
     def _store(self, chunk: Chunk) -> None:
@@ -181,9 +188,8 @@ class _Take:
         for switch in self._switches:
             if switch.error is not None:
                 self._recorder.tell(f"prompt {switch.prompt!r} did not take effect: {switch.error}")
-        for scheduled in self._unsent:
-            name = prompt_text(scheduled.prompt)
-            self._recorder.tell(f"prompt {name!r} was not sent: the take ended before {scheduled.at:g} s")
+        for cue in self._unsent:
+            self._recorder.tell(f"prompt {cue.name!r} was not sent: the take ended before its second")
 
 
 @contextmanager

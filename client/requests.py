@@ -1,0 +1,102 @@
+"""What a program asks for, as messages that any server would accept, or an error that names what is wrong.
+
+Knows the protocol's models; nothing of sockets. Invariant: a value that cannot be right is refused here with the
+very code and field that the server would name (ProtocolError, a ValueError); only limits that are a server's own,
+such as the length of a prompt, are left to it.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from service.protocol import Limits, parse_client_message
+from service.protocol.client import (
+    MediaFormat,
+    Pacing,
+    PromptMode,
+    SessionInteraction,
+    SessionStart,
+    SinkPolicy,
+    WeightedPrompt,
+)
+
+Prompt = str | Sequence[WeightedPrompt]
+
+_NO_LIMIT = Limits(prompt_chars=sys.maxsize)
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """What the frames look like on the wire; a size of None is the model's own."""
+
+    format: MediaFormat = "jpeg"
+    quality: int = 85
+    width: int | None = None
+    height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChange:
+    """A prompt for later, and what becomes of the past.
+
+    Args:
+        mode: `recache` rebuilds the past under the new prompt, `flush` keeps only its ends, `cut` nothing, `keep` all.
+        transition_chunks: blocks over which the old prompt fades into the new.
+        at: media second from which on it may take effect; None is at once.
+    """
+
+    prompt: Prompt
+    mode: PromptMode = "recache"
+    sink: SinkPolicy = "keep"
+    transition_chunks: int = 0
+    at: float | None = None
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """A prompt, or a blend of some, as one line for people."""
+    return prompt if isinstance(prompt, str) else " + ".join(part.text for part in prompt)
+
+
+def start_message(
+    prompt: Prompt, *, model: str, seed: int | None, media: Media, pacing: Pacing, max_seconds: float | None
+) -> SessionStart:
+    """Raises ProtocolError."""
+    fields: dict[str, str | int | float | None] = {
+        "type": "session.start",
+        "model": model,
+        "seed": seed,
+        "width": media.width,
+        "height": media.height,
+        "format": media.format,
+        "quality": media.quality,
+        "pacing": pacing,
+        "max_seconds": max_seconds,
+    }
+    message = _checked(prompt, fields)
+    assert isinstance(message, SessionStart)
+    return message
+
+
+def interaction_message(change: PromptChange, event_id: str) -> SessionInteraction:
+    """Raises ProtocolError."""
+    fields: dict[str, str | int | float | None] = {
+        "type": "session.interaction",
+        "event_id": event_id,
+        "mode": change.mode,
+        "sink": change.sink,
+        "transition_chunks": change.transition_chunks,
+        "at": change.at,
+    }
+    message = _checked(change.prompt, fields)
+    assert isinstance(message, SessionInteraction)
+    return message
+
+
+def _checked(prompt: Prompt, fields: Mapping[str, str | int | float | None]) -> object:
+    if isinstance(prompt, str):
+        worded: dict[str, object] = {"prompt": prompt}
+    else:
+        worded = {"prompts": [{"text": part.text, "weight": part.weight} for part in prompt]}
+    given = {name: value for name, value in fields.items() if value is not None}
+    return parse_client_message(json.dumps(given | worded), _NO_LIMIT)

@@ -1,0 +1,187 @@
+"""`longtake stream`'s work, whole takes against the fake server: files, report, schedule and early ends."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+
+from client.client import connect
+from client.connection import ClientOptions
+from client.errors import ConnectFailed, SessionFailed
+from client.recording import TakeFiles
+from client.requests import PromptChange
+from client.stream import StreamOptions, run, run_take
+from service.errors import ProtocolError
+from service.protocol.client import SessionInteraction, WeightedPrompt
+from tests.client.fake_server import FRAMES, Peer, fake_server, make_chunk, whole_take
+
+QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
+
+
+def paced(chunk_seconds: float) -> Callable[[Peer], Awaitable[None]]:
+    async def script(peer: Peer) -> None:
+        await whole_take(peer, chunk_seconds=chunk_seconds)
+
+    return script
+
+
+def interactions(peer: Peer) -> list[SessionInteraction]:
+    return [message for message in peer.received if isinstance(message, SessionInteraction)]
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return [Fraction(frame.pts or 0) * (frame.time_base or Fraction(0)) for frame in container.decode(stream)]
+
+
+async def test_take_is_recorded_and_reported(tmp_path: Path) -> None:
+    files = TakeFiles(video=tmp_path / "take.mp4", hashes=tmp_path / "hashes.txt", journal=tmp_path / "journal.json")
+    async with fake_server(whole_take) as server:
+        options = StreamOptions("a fox", 3.0, url=server.url, seed=7, pacing="none", files=files, client=QUICK)
+        report = await run_take(options)
+        asked = server.peers[0].received[0]
+    assert (report.frames, report.seconds, report.chunks) == (4 * FRAMES, 3.0, 4)
+    assert (report.missing, report.duplicated, report.switches) == (0, 0, ())
+    assert report.first_frame_ms is not None
+    assert report.fps > 0.0
+    assert asked.model_dump()["seed"] == 7
+    assert frame_times(tmp_path / "take.mp4") == [Fraction(index, 16) for index in range(48)]
+    hashes = (tmp_path / "hashes.txt").read_text().splitlines()
+    assert hashes == [make_chunk(sequence)[0].frames_sha256 for sequence in range(4)]
+    assert json.loads((tmp_path / "journal.json").read_text()) == {"version": 1, "events": []}
+
+
+async def test_prompts_are_sent_when_the_media_has_come_so_far() -> None:
+    """Unpaced: as received. The first chunk that the server can show it in is the next it makes."""
+    prompts = (PromptChange("a boat", at=3.0, mode="flush"), PromptChange("a hill", at=1.5))
+    async with fake_server(paced(0.05)) as server:
+        options = StreamOptions("a fox", 6.0, url=server.url, prompts=prompts, pacing="none", client=QUICK)
+        report = await run_take(options)
+        sent = interactions(server.peers[0])
+    assert [(message.prompt, message.mode, message.at) for message in sent] == [
+        ("a hill", "recache", None),
+        ("a boat", "flush", None),
+    ]
+    assert [switch.prompt for switch in report.switches] == ["a hill", "a boat"]
+    for switch, earliest in zip(report.switches, (2, 4), strict=True):
+        assert switch.chunk is not None
+        assert switch.chunk >= earliest
+        assert None not in (switch.queued_ms, switch.applied_ms, switch.received_ms)
+
+
+async def test_paced_prompts_wait_for_the_second_on_screen() -> None:
+    """All chunks are here at once, and yet the prompt leaves only when its second is shown."""
+    clock = asyncio.get_running_loop().time
+    arrived: list[float] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.start()
+        arrived.append(clock())
+        await peer.chunk(0)
+        await peer.next()
+        arrived.append(clock())
+        await peer.done(1)
+
+    async with fake_server(script) as server:
+        prompts = (PromptChange("a boat", at=0.25),)
+        await run_take(StreamOptions("a fox", 1.0, url=server.url, prompts=prompts, client=QUICK))
+    assert arrived[1] - arrived[0] >= 0.25
+
+
+async def test_server_keeps_the_schedule_to_the_block() -> None:
+    blend = (WeightedPrompt(text="a boat"), WeightedPrompt(text="a hill"))
+    prompts = (PromptChange(blend, at=1.5, transition_chunks=2), PromptChange("a mill", at=3.1))
+    async with fake_server(paced(0.05)) as server:
+        options = StreamOptions(
+            "a fox", 6.0, url=server.url, prompts=prompts, schedule="server", pacing="none", client=QUICK
+        )
+        report = await run_take(options)
+        sent = interactions(server.peers[0])
+    assert [(message.at, message.transition_chunks) for message in sent] == [(1.5, 2), (3.1, 0)]
+    assert [(switch.prompt, switch.chunk) for switch in report.switches] == [("a boat + a hill", 2), ("a mill", 5)]
+
+
+async def test_prompt_whose_second_never_comes_is_reported_as_not_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    prompts = (PromptChange("a boat", at=60.0),)
+    async with fake_server(whole_take) as server:
+        report = await run_take(StreamOptions("a fox", 1.5, url=server.url, prompts=prompts, client=QUICK))
+    (switch,) = report.switches
+    assert (switch.prompt, switch.queued_ms, switch.received_ms, switch.chunk) == ("a boat", None, None, None)
+    assert "prompt 'a boat' was not sent: the take ended before its second" in capsys.readouterr().err
+
+
+async def test_failed_take_leaves_what_came(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start()
+        await peer.chunk(0)
+        await peer.fail("rate_limited", fatal=False, message="Slower.")
+        await peer.chunk(1)
+        await peer.fail("worker_died")
+
+    files = TakeFiles(video=tmp_path / "take.mp4", hashes=tmp_path / "hashes.txt", journal=tmp_path / "journal.json")
+    async with fake_server(script) as server:
+        with pytest.raises(SessionFailed, match="worker_died"):
+            await run_take(StreamOptions("a fox", 9.0, url=server.url, files=files, client=QUICK))
+    assert len(frame_times(tmp_path / "take.mp4")) == 2 * FRAMES
+    assert len((tmp_path / "hashes.txt").read_text().splitlines()) == 2
+    assert not (tmp_path / "journal.json").exists()
+    assert "the server says: rate_limited: Slower." in capsys.readouterr().err
+
+
+async def test_lost_chunks_leave_a_gap_in_the_video(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start()
+        await peer.chunk(0)
+        await peer.chunk(2)
+        await peer.done(3)
+
+    files = TakeFiles(video=tmp_path / "take.mp4")
+    async with fake_server(script) as server:
+        report = await run_take(StreamOptions("a fox", 3.0, url=server.url, files=files, client=QUICK))
+    assert (report.chunks, report.missing, report.frames) == (2, 1, 2 * FRAMES)
+    assert frame_times(tmp_path / "take.mp4") == [Fraction(index, 16) for index in [*range(12), *range(24, 36)]]
+
+
+async def test_interrupt_ends_the_take_properly(tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await whole_take(peer, chunk_seconds=0.01)
+
+    async with fake_server(script) as server:
+        files = TakeFiles(journal=tmp_path / "journal.json")
+        take = asyncio.create_task(run_take(StreamOptions("a fox", 600.0, url=server.url, files=files, client=QUICK)))
+        while not server.peers or not server.peers[0].received:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+        report = await take
+    assert 0 < report.chunks < 800
+    assert (tmp_path / "journal.json").exists()
+
+
+@pytest.mark.parametrize("change", [PromptChange(" "), PromptChange("a boat", transition_chunks=65)])
+def test_wrong_prompts_are_refused_before_anything_is_sent(change: PromptChange) -> None:
+    with pytest.raises(ProtocolError):
+        run(StreamOptions("a fox", 3.0, url="ws://127.0.0.1:1", prompts=(change,)))
+
+
+def test_file_that_cannot_be_written_is_noticed_before_the_take(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="expected a path in a folder that exists"):
+        run(StreamOptions("a fox", 3.0, url="ws://127.0.0.1:1", files=TakeFiles(video=tmp_path / "no" / "take.mp4")))
+
+
+def test_no_server() -> None:
+    with pytest.raises(ConnectFailed):
+        run(StreamOptions("a fox", 3.0, url="ws://127.0.0.1:1"))
+
+
+async def test_fake_server_is_a_server_like_any_other() -> None:
+    async with fake_server(whole_take) as server, connect(server.url, QUICK) as session:
+        await session.start("a fox", max_seconds=0.75)
+        assert [chunk.sequence async for chunk in session] == [0]
