@@ -140,8 +140,13 @@ class WorkerChannel:
             raise item
         return ([] if item is None else [item]) + self.drain()
 
+    @property
+    def waiting(self) -> int:
+        """Commands that have come and were not read yet, about."""
+        return self._inbox.qsize()
+
     def wake(self) -> None:
-        """Make a `wait` in another thread return at once. Safe from a signal handler."""
+        """Make a `wait` in another thread return at once."""
         try:
             self._inbox.put_nowait(None)
         except queue.Full:

@@ -252,7 +252,7 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     idle_seconds: float
     """Since the engine loop last came round. Large while `busy`: the engine hangs."""
     busy: bool
-    """A block is being made."""
+    """The loop is not resting, so it has to move again soon."""
     blocks: int
     """Blocks made since the start."""
     memory_bytes: int
@@ -266,21 +266,8 @@ class Dead(Message, frozen=True, kw_only=True):
 
 
 Command: TypeAlias = Start | Interact | Credit | Pause | Resume | Stop | Shutdown
-Event: TypeAlias = (
-    Ready
-    | Started
-    | Queued
-    | Applied
-    | Superseded
-    | Rejected
-    | Warned
-    | Chunk
-    | Ended
-    | Failed
-    | Heartbeat
-    | Dead
-)
 SessionEvent: TypeAlias = Started | Queued | Applied | Superseded | Rejected | Warned | Chunk | Ended | Failed
+Event: TypeAlias = Ready | Heartbeat | Dead | SessionEvent
 COMMANDS: tuple[type[Message], ...] = get_args(Command)
 EVENTS: tuple[type[Message], ...] = get_args(Event)
 

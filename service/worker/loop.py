@@ -10,12 +10,12 @@ import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from models.errors import EngineError
-from service.channel import WorkerChannel
+from service.channel import Arrival
 from service.errors import ErrorCode
-from service.ipc import Facts
+from service.ipc import Event, Facts
 from service.worker.engine import Engine
 from service.worker.media import ChannelBroken, ChunkFailed, ChunkSent, MediaThreads, Report
 from service.worker.session import Session
@@ -23,12 +23,22 @@ from service.worker.settings import WorkerSettings
 from service.worker.table import SessionTable, weighted
 
 
+class Channel(Protocol):
+    """The worker's end; `service.channel.WorkerChannel` outside tests."""
+
+    def send(self, event: Event) -> None: ...
+    def drain(self) -> list[Arrival]: ...
+    def wait(self, timeout: float) -> list[Arrival]: ...
+    def wake(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Progress:
     """What the heartbeat reads from its own thread: single values, each written by the loop alone."""
 
     moved_at: float
-    busy: bool = False
+    busy: bool = True
+    """Not resting: the loop has to move again soon."""
     blocks: int = 0
     sessions: int = 0
 
@@ -40,7 +50,7 @@ class Loop:
         facts: Facts,
         settings: WorkerSettings,
         *,
-        channel: WorkerChannel,
+        channel: Channel,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.progress = Progress(moved_at=clock())
@@ -81,9 +91,8 @@ class Loop:
         table, stream = self._table, session.stream
         try:
             self._hand_over(session)
-            self._begin(session)
-            block = self._engine.step(stream, interrupted=self._interrupted)
-            self._finish()
+            with table.engaged(session):
+                block = self._engine.step(stream, interrupted=self._interrupted)
             if block is not None:
                 self._media.submit(session.finish_block(block), timeout=self._settings.media_timeout)
                 self.progress.blocks += 1
@@ -94,7 +103,6 @@ class Loop:
             elif block is not None:
                 self._engine.commit(stream)
         except EngineError as error:
-            self._finish()
             table.fail(session, error.code, str(error), field=error.field)
 
     def _hand_over(self, session: Session) -> None:
@@ -118,14 +126,6 @@ class Loop:
             session.handed(pending, [*older, *change.superseded])
             return
 
-    def _begin(self, session: Session) -> None:
-        self._table.making, self._table.unwanted = session, False
-        self.progress.busy = True
-
-    def _finish(self) -> None:
-        self._table.making = None
-        self.progress.busy = False
-
     def _interrupted(self) -> bool:
         """Asked by the engine between passes."""
         self._moved()
@@ -136,7 +136,10 @@ class Loop:
     def _rest(self) -> None:
         """Until something comes, somebody is due, or it is time to look round."""
         until_due = self._table.scheduler.next_due_at() - self._clock()
-        self._table.obey(self._channel.wait(min(until_due, self._settings.poll_interval)))
+        self.progress.busy = False
+        arrivals = self._channel.wait(min(until_due, self._settings.poll_interval))
+        self.progress.busy = True
+        self._table.obey(arrivals)
 
     def _moved(self) -> None:
         self.progress.moved_at = self._clock()

@@ -6,44 +6,106 @@ if it could; it never outlives its parent; an error that may have left the devic
 """
 
 import ctypes
-import importlib
 import logging
 import os
 import signal
 import sys
-import time
-from dataclasses import dataclass
 from enum import IntEnum
 from types import FrameType
-from typing import BinaryIO, Protocol, cast
-
-import msgspec
+from typing import BinaryIO, NoReturn
 
 from models.errors import EngineError
-from models.journal import WeightedPrompt
 from service.channel import WorkerChannel
-from service.ipc import Dead, Facts, IpcError, Ready
-from service.worker.engine import Engine, EngineBlock
-from service.worker.heartbeat import HeartbeatThread, resident_bytes, watch_parent
+from service.ipc import Dead, IpcError, Ready
+from service.worker.heartbeat import HeartbeatThread, watch_parent
 from service.worker.loop import Loop
 from service.worker.settings import WorkerSettings, settings_from_json
+from service.worker.warmup import load_engine, warm_up
 
 logger = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG = 1
 
 
 class ExitCode(IntEnum):
     DRAINED = 0
     ENGINE_FAILED = 1
-    """The engine broke while it was serving."""
+    """Something broke that the worker cannot go on after."""
     START_FAILED = 2
-    """The settings, the preset or its files cannot be used: starting again will not help by itself."""
+    """The settings, the preset or its files cannot be used."""
     ORPHANED = 3
     """The parent process is gone."""
     CHANNEL_FAILED = 4
     """The API process does not read, or speaks something else."""
 
 
-class Loaded(Engine, Protocol):
-    """What a loader returns: an engine that also knows the facts about itself."""
+def main(pipe: BinaryIO) -> ExitCode:
+    """Run one worker. `pipe` gives one line of settings, then nothing until the parent dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to the whole group; the parent decides
+    signal.signal(signal.SIGTERM, _leave_at_once)
+    _die_with_parent()
+    try:
+        settings = settings_from_json(pipe.readline())
+    except ValueError as error:
+        logger.error("expected one line of settings: %s", error)
+        return ExitCode.START_FAILED
+    watch_parent(pipe, on_death=_orphaned)
+    channel = WorkerChannel(settings.endpoints, settings.channel)
+    try:
+        return serve(settings, channel)
+    finally:
+        channel.close()
+
+
+def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
+    """Load, warm up, say READY and run; whatever goes wrong is turned into last words and an exit code."""
+    code, words = ExitCode.START_FAILED, "start_failed"
+    try:
+        engine = load_engine(settings)
+        facts = warm_up(engine, threads=settings.threads)
+        code, words = ExitCode.ENGINE_FAILED, "engine_failed"
+        loop = Loop(engine, facts, settings, channel=channel)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: loop.ask_drain())
+        channel.send(Ready(facts=facts))
+        heartbeat = HeartbeatThread(loop.progress, send=channel.send, interval=settings.heartbeat_interval)
+        try:
+            loop.run()
+        finally:
+            heartbeat.stop()
+        return ExitCode.DRAINED
+    except IpcError as error:
+        logger.error("the channel failed: %s", error)
+        return ExitCode.CHANNEL_FAILED
+    except EngineError as error:
+        logger.error("the engine refuses: %s", error)
+        _last_words(channel, error.code, str(error))
+    except Exception as error:  # the process's boundary: said, logged and ended, never tried again
+        logger.exception("the worker ends")
+        _last_words(channel, words, f"{type(error).__name__}: {error}")
+    return code
+
+
+def _last_words(channel: WorkerChannel, code: str, message: str) -> None:
+    try:
+        channel.send(Dead(code=code, message=message))
+    except IpcError as error:
+        logger.error("nobody to tell: %s", error)
+
+
+def _die_with_parent() -> None:
+    """Ask the kernel to kill this process with its parent, also where it is stopped or stuck in a kernel."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _orphaned() -> None:
+    os._exit(ExitCode.ORPHANED)
+
+
+def _leave_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Before READY there is nothing to finish."""
+    raise SystemExit(ExitCode.DRAINED)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    sys.exit(main(sys.stdin.buffer))

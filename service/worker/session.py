@@ -9,7 +9,6 @@ import logging
 from enum import Enum
 from typing import Any
 
-from service.errors import SessionError
 from service.ipc import (
     Ended,
     EndReason,
@@ -25,7 +24,7 @@ from service.ipc import (
 from service.worker.engine import EngineBlock
 from service.worker.media import Application, EncodeJob, Lane
 from service.worker.pacing import Pace
-from service.worker.timeline import Pending, Timeline, blocks_ahead
+from service.worker.timeline import Pending, Refusal, Timeline, blocks_ahead
 
 logger = logging.getLogger(__name__)
 
@@ -149,8 +148,8 @@ class Session:
         """
         try:
             pending = self._timeline.accept(command, arrived_at=arrived_at, position=self.position)
-        except SessionError as error:
-            self.reject(command.event_id, error.code, error.message, field=error.field or None)
+        except Refusal as error:
+            self.reject(command.event_id, error.code, str(error), field=error.field)
             return False
         block_seconds = self._facts.frames_per_block / self._facts.fps
         ahead = blocks_ahead(pending, position=self.position, block_seconds=block_seconds)

@@ -8,13 +8,14 @@ passes never touches the engine, so it may be obeyed there at once or has to wai
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import assert_never
 
 from models.errors import EngineError
 from models.journal import PromptEvent, WeightedPrompt, check_event
 from service.channel import Arrival
-from service.errors import ErrorCode, SessionError
+from service.errors import ErrorCode
 from service.ipc import Credit, EndReason, Facts, Interact, Pause, Prompt, Resume, Shutdown, Start, Stop
 from service.worker.engine import Engine
 from service.worker.media import Lane, Send
@@ -22,7 +23,7 @@ from service.worker.pacing import Pace, RealtimePace, UnpacedPace
 from service.worker.scheduler import Scheduler
 from service.worker.session import Session
 from service.worker.settings import WorkerSettings
-from service.worker.timeline import Timeline
+from service.worker.timeline import Refusal, Timeline
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,15 @@ class SessionTable:
         return self._open.get(session)
 
     # Commands.
+
+    @contextmanager
+    def engaged(self, session: Session) -> Iterator[None]:
+        """While the engine makes a block of `session`."""
+        self.making, self.unwanted = session, False
+        try:
+            yield
+        finally:
+            self.making = None
 
     @property
     def reading(self) -> bool:
@@ -139,9 +149,7 @@ class SessionTable:
         try:
             self._admit(start)
             stream = self._engine.start(weighted(start.prompts), seed=seed)
-        except SessionError as error:
-            session.fail(error.code, error.message, field=error.field or None)
-        except EngineError as error:
+        except (Refusal, EngineError) as error:
             session.fail(error.code, str(error), field=error.field)
         else:
             self._open[session.id] = session
@@ -149,21 +157,21 @@ class SessionTable:
             session.run(stream, seed=seed)
 
     def _admit(self, start: Start) -> None:
-        """Raises SessionError for what this worker cannot do."""
+        """Raises Refusal for what this worker cannot do."""
         facts = self._facts
         if self.draining:
-            raise SessionError(ErrorCode.SERVER_DRAINING, "expected no further session: the worker is ending")
+            raise Refusal(ErrorCode.SERVER_DRAINING, "expected no further session: the worker is ending")
         if start.session in self._open:
-            raise SessionError(ErrorCode.SESSION_ALREADY_STARTED, f"expected a new session, {start.session} is open")
+            raise Refusal(ErrorCode.SESSION_ALREADY_STARTED, f"expected a new session, {start.session} is open")
         if len(self._open) >= self._settings.max_sessions:
-            raise SessionError(ErrorCode.CAPACITY, f"expected at most {self._settings.max_sessions} sessions at once")
+            raise Refusal(ErrorCode.CAPACITY, f"expected at most {self._settings.max_sessions} sessions at once")
         if start.model not in (None, facts.preset):
-            raise SessionError(
+            raise Refusal(
                 ErrorCode.MODEL_UNKNOWN, f"expected model {facts.preset!r}, got {start.model!r}", field="model"
             )
         for field, asked, made in (("width", start.width, facts.width), ("height", start.height, facts.height)):
             if asked not in (None, made):
-                raise SessionError(
+                raise Refusal(
                     ErrorCode.SIZE_INVALID,
                     f"expected {field} {made}, which {facts.preset} makes, got {asked}",
                     field=field,

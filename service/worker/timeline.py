@@ -7,8 +7,17 @@ accepted leaves the timeline exactly once: applied, superseded or rejected, or w
 import math
 from dataclasses import dataclass
 
-from service.errors import ErrorCode, SessionError
+from service.errors import ErrorCode
 from service.ipc import Interact
+
+
+class Refusal(Exception):
+    """The worker cannot do what was asked; nothing has changed because of it."""
+
+    def __init__(self, code: ErrorCode, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.field = field
 
 
 @dataclass(slots=True)
@@ -39,16 +48,16 @@ class Timeline:
         """Take an interaction. `position`: media seconds at which the next block (or the one in the making) begins.
 
         Raises:
-            SessionError: too many wait already, or one of the same id does.
+            Refusal: too many wait already, or one of the same id does.
         """
         if command.event_id in self._pending:
-            raise SessionError(
+            raise Refusal(
                 ErrorCode.EVENT_ID_CONFLICT,
                 f"expected a new event_id, got {command.event_id!r} which is still waiting",
                 field="event_id",
             )
         if len(self._pending) >= self._limit:
-            raise SessionError(
+            raise Refusal(
                 ErrorCode.INTERACTIONS_FULL, f"expected at most {self._limit} interactions waiting for their block"
             )
         self._order += 1

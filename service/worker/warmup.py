@@ -1,0 +1,80 @@
+"""Loading the engine and making it warm, so that READY means ready.
+
+Knows the engine's seam and the facts that the API is told. Invariant: the stream used for warming up is closed, and
+what is said about blocks (frames, milliseconds) was seen on it, not assumed.
+"""
+
+import importlib
+import os
+import time
+from typing import cast
+
+from models.errors import EngineError
+from models.journal import MAX_PROMPT_CHARACTERS, WeightedPrompt
+from service.ipc import Facts
+from service.worker.engine import EngineBlock, LoadedEngine, Loader
+from service.worker.heartbeat import resident_bytes
+from service.worker.settings import WorkerSettings
+
+WARMUP_PROMPT = "a calm sea at noon"
+WARMUP_CHANGE = "a calm sea at night"
+
+
+class LoaderError(EngineError):
+    """The setting `generator` does not name a loader."""
+
+    code = "loader_unknown"
+
+
+def load_engine(settings: WorkerSettings) -> LoadedEngine:
+    """Raises EngineError for a loader, preset or weights that cannot be used."""
+    module, _, function = settings.generator.partition(":")
+    try:
+        loader = cast(Loader, getattr(importlib.import_module(module), function))
+    except (ImportError, AttributeError, ValueError) as error:
+        message = f"expected the loader as module:function, got {settings.generator!r}: {error}"
+        raise LoaderError(message, field="generator") from error
+    return loader(settings.preset, threads=settings.threads, random_weights=settings.random_weights)
+
+
+def warm_up(engine: LoadedEngine, *, threads: int) -> Facts:
+    """Make two blocks and a recache on a stream that is thrown away, and say what was seen."""
+    started = time.perf_counter()
+    stream = engine.start([WeightedPrompt(WARMUP_PROMPT)], seed=0)
+    try:
+        first = _step(engine, stream)
+        engine.set_prompt(
+            stream, [WeightedPrompt(WARMUP_CHANGE)], mode="recache", sink="keep", transition_chunks=0, event_id=""
+        )
+        later = _step(engine, stream)
+    finally:
+        engine.close(stream)
+    preset, facts, timings = engine.preset, engine.facts(), later.timings
+    return Facts(
+        preset=preset.name,
+        title=preset.title,
+        licence=preset.licence,
+        width=preset.width,
+        height=preset.height,
+        fps=preset.fps,
+        block_frames=preset.block_frames,
+        frames_per_block=len(later.frames),
+        first_block_frames=len(first.frames),
+        fingerprint=facts.fingerprint,
+        parameters=facts.parameters,
+        cache_bytes_per_stream=facts.cache_bytes_per_stream,
+        prompt_characters=MAX_PROMPT_CHARACTERS,
+        threads=threads,
+        memory_bytes=resident_bytes(),
+        warmup_ms=(time.perf_counter() - started) * 1000,
+        block_ms=timings.denoise + timings.clean + timings.decode,
+        suggested_prompts=tuple(preset.suggested_prompts),
+        pid=os.getpid(),
+    )
+
+
+def _step(engine: LoadedEngine, stream: object) -> EngineBlock:
+    block = engine.step(stream)
+    assert block is not None, "a step that nobody interrupts gives a block"
+    engine.commit(stream)
+    return block
