@@ -28,8 +28,6 @@ from service.protocol.client import Pacing, SessionInteraction
 
 Schedule = Literal["client", "server"]
 
-Schedule = Literal["client", "server"]
-
 
 @dataclass(frozen=True, slots=True)
 class StreamOptions:
