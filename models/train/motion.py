@@ -18,11 +18,11 @@ RADIUS: Final = 0.17
 """Object radius as a share of the picture."""
 
 REST_HEIGHT: Final = 0.70
-BOUNCE_HEIGHT: Final = 0.36
+BOUNCE_HEIGHT: Final = 0.32
 CIRCLE_HEIGHT: Final = 0.50
 CIRCLE_RADIUS: Final = 0.17
 SWAY_REACH: Final = 0.22
-FRAMES_PER_CYCLE: Final = {"bounces": 48, "circles": 36, "sways": 36}
+FRAMES_PER_CYCLE: Final = {"bounces": 72, "circles": 48, "sways": 48}
 """Frames for phase to grow by two pi; a bounce lands twice in a cycle."""
 
 GAP_KEPT: Final = 0.75
@@ -55,7 +55,7 @@ def follow(motion_BT: Tensor, generator: torch.Generator) -> Track:
     device = motion_BT.device
     anchor = (0.36 + 0.28 * torch.rand(count, generator=generator)).to(device)
     phase = (2 * pi * torch.rand(count, generator=generator)).to(device)
-    speeds = torch.tensor([2 * pi / FRAMES_PER_CYCLE.get(name, 36) for name in MOTIONS], device=device)
+    speeds = torch.tensor([2 * pi / FRAMES_PER_CYCLE.get(name, 48) for name in MOTIONS], device=device)
     gap_x, gap_y = torch.zeros_like(anchor), torch.zeros_like(anchor)
     xs, ys = [], []
     for frame in range(frames):

@@ -22,7 +22,7 @@ FADE_FRAMES: Final = 6
 FRAMES_PER_BLOCK: Final = 12
 CROP: Final = 38
 GROUP_FRAMES: Final = 32
-OUTLINE: Final = 0.016
+OUTLINE: Final = 0.015
 GROUND_LINE: Final = 0.875
 OBJECT_COLOURS: Final = (
     (0.92, 0.06, 0.08),
@@ -184,7 +184,7 @@ class Renderer:
         inner = (0.5 - (distance + OUTLINE / RADIUS) / pixel).clamp(0, 1)
         colour = self._colour(before, after, fade)
         shaded = self._shade(colour, local_x.flatten(1), local_y.flatten(1), distance)
-        edge = 0.22 * colour[:, :, None]
+        edge = 0.35 * colour[:, :, None]
         painted = edge + (shaded - edge) * inner[:, None]
         index = flat[:, None].expand(-1, 3, -1)
         under = canvas.gather(2, index)

@@ -1,0 +1,42 @@
+"""The training command: `python -m models.train STAGE --config FILE --out FOLDER [--resume] [--minutes M]`.
+
+Knows arguments and logging; what a stage does is in pretrain.py and fewstep.py.
+"""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from models.train.pretrain import Trainer
+from models.train.settings import STAGES, read_config
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one training stage to the end of its time budget."""
+    parser = argparse.ArgumentParser(prog="longtake train", description="Train the demo model, one stage at a time.")
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--config", type=Path, required=True, help="TOML file, see models/train/configs")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, log, sheets")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--minutes", type=float, help="wall-clock budget in place of the configuration's")
+    parser.add_argument("--start", help="folder of the run to start from, in place of the configuration's")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    config = read_config(chosen.config)
+    if config.stage != chosen.stage:
+        parser.error(f"{chosen.config} is a configuration of stage {config.stage!r}, not {chosen.stage!r}")
+    if chosen.minutes is not None:
+        config = replace(config, minutes=chosen.minutes)
+    if chosen.start is not None:
+        config = replace(config, start=chosen.start)
+    torch.set_num_threads(config.threads)
+    Trainer(config, chosen.out, resume=chosen.resume).run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,81 @@
+"""The configuration of one training stage, read from a TOML file and checked.
+
+Knows files and values only. Unknown keys are errors: a misspelt setting must not train for an hour unnoticed.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar, get_args
+
+from models.train.batches import BatchConfig
+from models.train.bundle import DemoSizes
+from models.train.losses import NoiseLevels
+from models.train.optim import Rates
+from models.train.pool import PoolConfig
+
+Stage = Literal["single", "causal", "fewstep"]
+STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, slots=True)
+class StageConfig:
+    """One stage of training."""
+
+    stage: Stage
+    minutes: float = 30.0
+    """Wall-clock budget; the learning rates follow it."""
+    seed: int = 1
+    threads: int = 2
+    object_weight: float = 5.0
+    log_every: int = 20
+    """Steps."""
+    save_every: float = 180.0
+    """Seconds between checkpoints."""
+    compiled: bool = False
+    start: str = ""
+    """Folder of the run whose averaged weights this stage starts from; empty for new weights."""
+    shift: float = 3.0
+    """Shift of the four sampling steps, for sample sheets and the few-step stage."""
+    guidance: float = 1.0
+    """Guidance of the few-step stage's teacher."""
+    sizes: DemoSizes = field(default_factory=DemoSizes)
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    levels: NoiseLevels = field(default_factory=NoiseLevels)
+    rates: Rates = field(default_factory=Rates)
+
+
+_SECTIONS: Final[Mapping[str, type[Any]]] = {
+    "sizes": DemoSizes,
+    "pool": PoolConfig,
+    "batch": BatchConfig,
+    "levels": NoiseLevels,
+    "rates": Rates,
+}
+
+
+def read_config(path: Path) -> StageConfig:
+    """The configuration in a file. Raises ValueError naming the key that is unknown or the stage that is not one."""
+    return parse_config(tomllib.loads(path.read_text(encoding="utf-8")), source=str(path))
+
+
+def parse_config(values: Mapping[str, Any], *, source: str) -> StageConfig:
+    """The configuration in a parsed TOML document."""
+    if values.get("stage") not in STAGES:
+        raise ValueError(f"{source}: expected stage to be one of {', '.join(STAGES)}, got {values.get('stage')!r}")
+    read = {
+        key: _section(_SECTIONS[key], value, f"{source} [{key}]") if key in _SECTIONS else value
+        for key, value in values.items()
+    }
+    return _section(StageConfig, read, source)
+
+
+def _section(kind: type[Section], values: Mapping[str, Any], source: str) -> Section:
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise ValueError(f"{source}: expected keys out of {', '.join(sorted(known))}, got {', '.join(unknown)}")
+    return kind(**values)
