@@ -85,7 +85,7 @@ class Parts:
 
     def new_history(self) -> deque[Tensor]:
         """Room for the latents of as many blocks as a window can need."""
-        return deque(maxlen=-(-self.spec.slots // self.spec.block_frames) + 1)
+        return deque(maxlen=-(-self.spec.slots // self.spec.block_frames))
 
 
 @torch.inference_mode()
