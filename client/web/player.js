@@ -1,0 +1,242 @@
+// What the page knows without a page: chunks, their order, when a frame is due, and how long prompts took.
+//
+// Knows nothing of documents, sockets or pictures; every function is given the time, in milliseconds. Invariants:
+// frames come out of the buffer in the order of their time stamps and each at most once; a figure that was not
+// measured is null.
+
+/** The socket's address for a page at `base`: next to it, so that a path prefix stays. */
+export function socketUrl(base) {
+  const url = new URL("v1/realtime/video", base);
+  url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+  url.search = url.hash = "";
+  return url.href;
+}
+
+/** Cut a chunk's binary message into its frames; an Error says what does not fit. */
+export function splitChunk(metadata, bytes) {
+  const name = `chunk ${metadata.sequence}`;
+  if (bytes.byteLength !== metadata.byte_length) {
+    throw new Error(`${name}: expected ${metadata.byte_length} bytes, got ${bytes.byteLength}`);
+  }
+  let end = 0;
+  const frames = metadata.frames.map((part) => {
+    if (part.offset !== end) throw new Error(`${name}: expected a frame at byte ${end}, got one at ${part.offset}`);
+    end += part.length;
+    return { sequence: metadata.sequence, pts: part.pts, bytes: bytes.slice(part.offset, end) };
+  });
+  if (end !== bytes.byteLength) throw new Error(`${name}: expected frames of ${bytes.byteLength} bytes, got ${end}`);
+  return frames;
+}
+
+/** Holds sequence numbers to "always one more". */
+export class SequenceCheck {
+  expected = 0;
+  missing = 0;
+  duplicated = 0;
+
+  /** Whether the chunk with this number is to be shown: not if it, or a later one, was here before. */
+  accept(sequence) {
+    if (sequence < this.expected) {
+      this.duplicated += 1;
+      return false;
+    }
+    this.missing += sequence - this.expected;
+    this.expected = sequence + 1;
+    return true;
+  }
+}
+
+/**
+ * Frames that wait for their moment. The picture starts with the first block and goes on by the time stamps; it
+ * holds when a block is late and goes on from there when it comes. When more than `most` seconds have piled up
+ * (after a stall of the network), it jumps ahead to `target` seconds, so that prompts do not take longer for ever.
+ */
+export class JitterBuffer {
+  underruns = 0;
+  skipped = 0;
+  #frames = [];
+  #anchor = null; // the frame with time stamp `pts` is due at `time`
+  #tolerance;
+
+  constructor({ fps, target = 0.75, most = 3 }) {
+    this.frameSeconds = 1 / fps;
+    this.target = target;
+    this.most = most;
+    this.#tolerance = 500 / fps; // half a frame late cannot be seen
+  }
+
+  get length() {
+    return this.#frames.length;
+  }
+
+  /** Add a block's frames; returns those that are skipped, so that their pictures can be freed. */
+  push(frames, now) {
+    if (frames.length === 0) return [];
+    const first = frames[0].pts;
+    if (this.#anchor === null) {
+      this.#anchor = { time: now, pts: first };
+    } else if (now > this.#due(first) + this.#tolerance) {
+      this.underruns += 1;
+      this.#anchor = { time: now, pts: first };
+    }
+    this.#frames.push(...frames);
+    return this.#buffered(now) > this.most ? this.#jump(now) : [];
+  }
+
+  /** The frame that is due at `now`, or null if the one before stays; and those passed over to get there. */
+  take(now) {
+    let due = 0;
+    while (due < this.#frames.length && this.#due(this.#frames[due].pts) <= now) due += 1;
+    if (due === 0) return { frame: null, passed: [] };
+    const passed = this.#frames.splice(0, due);
+    return { frame: passed.pop(), passed };
+  }
+
+  /** Take out everything that has not been shown. */
+  clear() {
+    return this.#frames.splice(0);
+  }
+
+  #due(pts) {
+    return this.#anchor.time + (pts - this.#anchor.pts) * 1000;
+  }
+
+  #buffered(now) {
+    const last = this.#frames[this.#frames.length - 1];
+    return (this.#due(last.pts) - now) / 1000 + this.frameSeconds;
+  }
+
+  #jump(now) {
+    const last = this.#frames[this.#frames.length - 1];
+    const from = last.pts + this.frameSeconds - this.target;
+    const kept = this.#frames.findIndex((frame) => frame.pts >= from - 1e-9);
+    const skipped = this.#frames.splice(0, kept);
+    this.skipped += skipped.length;
+    this.#anchor = { time: now, pts: this.#frames[0].pts };
+    return skipped;
+  }
+}
+
+/** How long prompts take: sent, queued, applied, received, shown. Keeps the newest `most`. */
+export class SwitchBook {
+  #entries = new Map();
+  #most;
+
+  constructor(most = 100) {
+    this.#most = most;
+  }
+
+  get all() {
+    return [...this.#entries.values()];
+  }
+
+  sent(id, prompt, now) {
+    const entry = { id, prompt, sent: now, queued: null, applied: null, received: null, shown: null };
+    this.#entries.set(id, { ...entry, sequence: null, failure: null });
+    if (this.#entries.size > this.#most) this.#entries.delete(this.#entries.keys().next().value);
+  }
+
+  queued(id, now) {
+    this.#note(id, "queued", now);
+  }
+
+  applied(id, sequence, now) {
+    this.#note(id, "applied", now);
+    this.#note(id, "sequence", sequence);
+  }
+
+  /** A chunk is here: prompts whose first chunk it is are received. */
+  received(metadata, now) {
+    for (const id of [...(metadata.started_event_ids ?? []), ...(metadata.event_ids ?? [])]) {
+      this.#note(id, "received", now);
+      this.#note(id, "sequence", metadata.sequence);
+    }
+  }
+
+  /** A frame of chunk `sequence` is on screen; returns the prompts that are seen with it for the first time. */
+  shown(sequence, now) {
+    const seen = this.all.filter(
+      (entry) => entry.received !== null && entry.shown === null && entry.sequence <= sequence,
+    );
+    for (const entry of seen) entry.shown = now;
+    return seen;
+  }
+
+  failed(id, failure) {
+    const entry = this.#entries.get(id);
+    if (entry === undefined || entry.received !== null) return false;
+    this.#note(id, "failure", failure);
+    return true;
+  }
+
+  /** The session is over: what was not received will not be. */
+  end(failure) {
+    for (const entry of this.all) if (entry.failure === null) this.failed(entry.id, failure);
+  }
+
+  #note(id, name, value) {
+    const entry = this.#entries.get(id);
+    if (entry !== undefined && entry[name] === null) entry[name] = value;
+  }
+}
+
+/** Frames a second over the last `span` milliseconds. */
+export class FrameRate {
+  #times = [];
+
+  constructor(span = 2000) {
+    this.span = span;
+  }
+
+  add(now) {
+    this.#times.push(now);
+    while (this.#times[0] < now - this.span) this.#times.shift();
+  }
+
+  /** Null until there is enough to tell. */
+  value(now) {
+    const recent = this.#times.filter((time) => time >= now - this.span);
+    if (recent.length < 2) return null;
+    return ((recent.length - 1) * 1000) / (recent[recent.length - 1] - recent[0]);
+  }
+}
+
+/** Milliseconds for people: "840 ms", "1.2 s", "–" for what was not measured. */
+export function duration(milliseconds) {
+  if (milliseconds === null || milliseconds === undefined) return "–";
+  return milliseconds < 1000 ? `${Math.round(milliseconds)} ms` : `${(milliseconds / 1000).toFixed(1)} s`;
+}
+
+/** One line on how a prompt is getting on. */
+export function progress(entry) {
+  if (entry.failure !== null) return entry.failure;
+  const since = (time) => duration(time - entry.sent);
+  if (entry.shown !== null) return `on screen after ${since(entry.shown)} (here after ${since(entry.received)})`;
+  if (entry.received !== null) return `here after ${since(entry.received)}, about to be shown`;
+  if (entry.queued !== null) return "accepted, waiting for its block";
+  return "sent";
+}
+
+const WORDS = {
+  capacity: "All places are taken at the moment.",
+  worker_unavailable: "The model is not ready yet.",
+  worker_died: "The engine stopped in the middle of the shot and is being started again.",
+  server_draining: "The server is shutting down.",
+  slow_consumer: "The connection is too slow for the picture, so the server ended the shot.",
+  idle_timeout: "Nothing was heard from this page for too long, so the server ended the shot.",
+  start_timeout: "The server waited too long for the first prompt.",
+  prompt_empty: "The prompt is empty.",
+  interactions_full: "Too many prompts are waiting. Let some of them happen first.",
+  rate_limited: "That was too fast. Wait a moment.",
+  length_limit: "The shot would be longer than the server allows.",
+  internal_error: "Something went wrong in the server.",
+};
+
+/** An error of the server in clear words, with what can be done about it. */
+export function explain(error) {
+  const words = WORDS[error.code] ?? error.message;
+  if (!error.fatal) return words;
+  if (!error.retryable) return `${words} The shot has ended.`;
+  const when = error.retry_after > 0 ? `in ${Math.ceil(error.retry_after)} seconds` : "in a moment";
+  return `${words} Press Start to try again ${when}.`;
+}
