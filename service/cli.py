@@ -20,7 +20,6 @@ from service.commands.options import (
     GenerateOptions,
     OptionError,
     StreamOptions,
-    TrainOptions,
     fold_pairs,
     takes,
 )
@@ -41,7 +40,7 @@ app.add_typer(config_app, name="config")
 @app.command()
 @takes(ConfigOptions)
 def serve(options: ConfigOptions) -> None:
-    """Start the service: one worker process with the model, and the web server."""
+    """Start the service: a worker and the web server."""
     from service.commands.serve import run_serve
 
     run_serve(options)
@@ -50,7 +49,7 @@ def serve(options: ConfigOptions) -> None:
 @app.command()
 @takes(GenerateOptions)
 def generate(options: GenerateOptions) -> None:
-    """Make a video without the service: the engine alone, as fast as it goes."""
+    """Make a video with the engine alone."""
     from service.commands.generate import run_generate
 
     run_generate(options)
@@ -59,7 +58,7 @@ def generate(options: GenerateOptions) -> None:
 @app.command()
 @takes(StreamOptions)
 def stream(options: StreamOptions) -> None:
-    """Make a video through a running service, with the same options as `generate`."""
+    """Make a video through a running service."""
     from service.commands.stream import run_stream
 
     run_stream(options)
@@ -68,25 +67,24 @@ def stream(options: StreamOptions) -> None:
 @app.command()
 @takes(BenchOptions)
 def bench(options: BenchOptions) -> None:
-    """Measure the engine: blocks a second, and milliseconds of each stage."""
+    """Measure the engine, stage by stage."""
     from service.commands.bench import run_bench
 
     run_bench(options)
 
 
-@app.command()
-@takes(TrainOptions)
-def train(options: TrainOptions) -> None:
-    """Train a model of the demo's kind on clips that the recipe renders."""
+@app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def train(context: typer.Context) -> None:
+    """Train a demo model on rendered clips."""
     from service.commands.train import run_train
 
-    run_train(options)
+    run_train(context.args)
 
 
 @config_app.command("show")
 @takes(ConfigOptions)
 def config_show(options: ConfigOptions) -> None:
-    """Print every setting as it would be used, as TOML, with its meaning."""
+    """Print every setting as it would be used, as TOML."""
     from service.commands.serve import run_config_show
 
     run_config_show(options)

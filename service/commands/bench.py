@@ -18,6 +18,7 @@ import typer
 from models.generator import Generator
 from models.journal import WeightedPrompt
 from models.stream import Block, Stream
+from service.commands.engine import load_engine
 from service.commands.loopback import Loopback
 from service.commands.machine import Machine, machine_facts
 from service.commands.options import BenchOptions, OptionError
@@ -127,9 +128,7 @@ def run_bench(options: BenchOptions) -> None:
             raise OptionError(f"expected at least 1, not {getattr(options, name)}", code="field_range", field=name)
     if options.warmup < 0:
         raise OptionError(f"expected at least 0, not {options.warmup}", code="field_range", field="warmup")
-    from models.load import load_generator
-
-    generator = load_generator(options.preset, threads=options.threads, random_weights=options.random_weights)
+    generator = load_engine(options.preset, options)
     report = measure(generator, options)
     typer.echo(table_of(report), err=True)
     if options.json:

@@ -8,14 +8,15 @@ exactly the frames that were asked for, while each chunk's hash is that of the w
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import typer
 
 from client.recording import Recorder, TakeFiles
 from client.report import ChunkArrival, StreamReport, SwitchReport, build_report, milliseconds
-from models.journal import Journal, PromptEvent, WeightedPrompt
-from models.stream import Block, LatentSource, PromptChange, Stream
+from models.journal import Journal, PromptEvent, Timeline, WeightedPrompt
+from models.stream import Block, LatentSource, PromptChange
+from service.commands.engine import load_engine
 from service.commands.options import GenerateOptions, OptionError
 from service.commands.script import Cue, Script, length_of, read_journal, script_of
 from service.ipc import Mode, Sink
@@ -32,19 +33,29 @@ class Picture(Protocol):
     def fps(self) -> int: ...
 
 
-class Engine(Protocol):
+class Journaled(Protocol):
+    """A stream: the engine's own, but for its journal."""
+
+    @property
+    def journal(self) -> Journal: ...
+
+
+S = TypeVar("S", bound=Journaled)
+
+
+class Engine(Protocol[S]):
     """As much of `models.generator.Generator` as a take needs."""
 
     @property
     def preset(self) -> Picture: ...
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> Stream: ...
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> S: ...
 
-    def restore(self, journal: Journal, latents: LatentSource, block: int) -> Stream: ...
+    def restore(self, journal: Journal, latents: LatentSource, block: int) -> S: ...
 
     def set_prompt(
         self,
-        stream: Stream,
+        stream: S,
         prompts: Sequence[WeightedPrompt],
         *,
         mode: Mode,
@@ -53,17 +64,17 @@ class Engine(Protocol):
         event_id: str,
     ) -> PromptChange: ...
 
-    def step(self, stream: Stream) -> Block | None: ...
+    def step(self, stream: S) -> Block | None: ...
 
-    def commit(self, stream: Stream) -> None: ...
+    def commit(self, stream: S) -> None: ...
 
-    def close(self, stream: Stream) -> None: ...
+    def close(self, stream: S) -> None: ...
 
 
-class Take:
+class Take(Generic[S]):
     """One stream on its way to a length; iterate over `play` for its blocks."""
 
-    def __init__(self, engine: Engine, stream: Stream, cues: Iterable[Cue] = ()) -> None:
+    def __init__(self, engine: Engine[S], stream: S, cues: Iterable[Cue] = ()) -> None:
         self._engine = engine
         self._stream = stream
         self._waiting = deque(cues)
@@ -104,14 +115,12 @@ class Take:
 
 def run_generate(options: GenerateOptions) -> None:
     """Check what was asked for, load the model and film."""
-    from models.load import load_generator
-
     files = TakeFiles(video=options.out, hashes=options.sha256, journal=options.save_journal)
     files.check()
     seconds = length_of(options)
     plan = plan_of(options)
     preset = plan.model if isinstance(plan, Journal) else options.preset
-    engine = load_generator(preset, threads=options.threads, random_weights=options.random_weights)
+    engine = load_engine(preset, options)
     report = film(engine, plan, seconds=seconds, files=files)
     if options.json:
         typer.echo(report.to_json())
@@ -128,7 +137,7 @@ def plan_of(options: GenerateOptions) -> Script | Journal:
     return read_journal(options.journal)
 
 
-def film(engine: Engine, plan: Script | Journal, *, seconds: float, files: TakeFiles) -> StreamReport:
+def film(engine: Engine[S], plan: Script | Journal, *, seconds: float, files: TakeFiles) -> StreamReport:
     """Make whole blocks until the length is reached, and write what is asked for as they come."""
     started = time.monotonic()
     picture = engine.preset
@@ -149,10 +158,18 @@ def film(engine: Engine, plan: Script | Journal, *, seconds: float, files: TakeF
             files.journal.write_text(stream.journal.to_json() + "\n", encoding="utf-8")
     finally:
         engine.close(stream)
-    return build_report(_trimmed(take.arrivals, wanted), fps=picture.fps, started=started, switches=take.switches)
+    switches = take.switches if isinstance(plan, Script) else _replayed(plan, blocks=len(take.arrivals))
+    return build_report(_trimmed(take.arrivals, wanted), fps=picture.fps, started=started, switches=switches)
 
 
-def _begin(engine: Engine, plan: Script | Journal) -> tuple[Stream, tuple[Cue, ...]]:
+def _replayed(journal: Journal, *, blocks: int) -> list[SwitchReport]:
+    """The switches of a replay: where they stand is known, and nobody waited for them."""
+    _, *rest = Timeline.of(journal.events).events
+    prompts = [event for event in rest if isinstance(event, PromptEvent)]
+    return [SwitchReport(_name(event), chunk=event.block) for event in prompts if event.block < blocks]
+
+
+def _begin(engine: Engine[S], plan: Script | Journal) -> tuple[S, tuple[Cue, ...]]:
     if isinstance(plan, Script):
         return engine.start(plan.first.prompts, seed=plan.seed), plan.cues
     return engine.restore(plan, (), 0), ()

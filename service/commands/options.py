@@ -59,8 +59,9 @@ class TakeOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOptions(TakeOptions):
     journal: Annotated[Path | None, typer.Option(help="Replay this journal instead of prompts.")] = None
-    threads: Annotated[int | None, typer.Option(help="Threads for one operation [default: torch's own].")] = None
+    threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,8 @@ class BenchOptions:
     blocks: Annotated[int, typer.Option(help="Blocks that are measured.")] = 60
     warmup: Annotated[int, typer.Option(help="Blocks that are made before.")] = 6
     switch_every: Annotated[int, typer.Option(help="Blocks from one prompt change to the next.")] = 10
-    threads: Annotated[int | None, typer.Option(help="Threads for one operation [default: torch's own].")] = None
+    threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
 
 
@@ -92,13 +94,6 @@ class ConfigOptions:
     preset: Annotated[str | None, typer.Option(help="The model.")] = None
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None
     set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting. Repeat it.")] = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainOptions:
-    config: Annotated[Path, typer.Argument(help="The recipe: a TOML file, as in models/train/configs.")]
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for checkpoints and the log.")] = Path("out/train")
-    resume: Annotated[bool, typer.Option(help="Go on from the newest checkpoint in that folder.")] = False
 
 
 def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

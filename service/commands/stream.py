@@ -8,7 +8,7 @@ from typing import cast
 import typer
 
 from client.recording import TakeFiles
-from client.requests import Media, PromptChange
+from client.requests import Media, PromptChange, start_message
 from client.stream import Schedule
 from client.stream import StreamOptions as ClientTake
 from client.stream import run as run_take
@@ -19,7 +19,9 @@ from service.protocol.client import MediaFormat, Pacing, PromptMode, SinkPolicy
 
 def run_stream(options: StreamOptions) -> None:
     """Check what was asked for, and film. The server's own checks come back as errors with their codes."""
-    report = run_take(take_of(options))
+    take = take_of(options)
+    check_start(take)
+    report = run_take(take)
     if options.json:
         typer.echo(report.to_json())
 
@@ -53,4 +55,16 @@ def take_of(options: StreamOptions) -> ClientTake:
         media=Media(format=cast(MediaFormat, options.format), quality=options.quality),
         pacing=cast(Pacing, options.pacing),
         files=TakeFiles(video=options.out, hashes=options.sha256, journal=options.save_journal),
+    )
+
+
+def check_start(take: ClientTake) -> None:
+    """Say what is wrong with the first message before anybody is called. Raises ProtocolError."""
+    start_message(
+        take.prompt,
+        model=take.model,
+        seed=take.seed,
+        media=take.media,
+        pacing=take.pacing,
+        max_seconds=take.seconds,
     )
