@@ -244,7 +244,6 @@ class Failed(Message, frozen=True, kw_only=True):
     code: str
     message: str
     field: str | None = None
-    retryable: bool = False
 
 
 class Heartbeat(Message, frozen=True, kw_only=True):

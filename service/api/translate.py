@@ -151,7 +151,7 @@ def failure_message(event: ipc.Failed, *, fatal: bool) -> ErrorMessage:
         code=event.code,
         message=event.message,
         field=event.field,
-        retryable=event.retryable or facts_of(event.code).retryable,
+        retryable=facts_of(event.code).retryable,
         fatal=fatal,
     )
 

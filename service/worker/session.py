@@ -123,9 +123,9 @@ class Session:
             Ended(session=self.id, reason=reason, chunks=self._chunks, frames=self._frames, journal=journal)
         )
 
-    def fail(self, code: str, message: str, *, field: str | None = None, retryable: bool = False) -> None:
+    def fail(self, code: str, message: str, *, field: str | None = None) -> None:
         self._move(SessionState.ENDED)
-        self._lane.post(Failed(session=self.id, code=code, message=message, field=field, retryable=retryable))
+        self._lane.post(Failed(session=self.id, code=code, message=message, field=field))
 
     @property
     def ended(self) -> bool:
@@ -216,8 +216,8 @@ class Session:
         applications = []
         if self._chunks == 0 and self._start.event_id:
             applications.append(Application(self._start.event_id, self._arrived_at, self._begun_at))
-        for prompt in block.applied:
-            pending = self._timeline.close(prompt.event_id)
+        for event_id in block.started:
+            pending = self._timeline.close(event_id)
             if pending is not None:
                 applications.append(Application(pending.event_id, pending.arrived_at, self._begun_at))
         started = tuple(application.event_id for application in applications)

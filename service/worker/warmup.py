@@ -53,7 +53,7 @@ def warm_up(engine: LoadedEngine, *, threads: int) -> Facts:
     return Facts(
         preset=preset.name,
         title=preset.title,
-        licence=preset.licence,
+        licence=preset.licence.name,
         width=preset.width,
         height=preset.height,
         fps=preset.fps,

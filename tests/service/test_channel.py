@@ -73,16 +73,18 @@ async def test_receive_returns_none_where_nothing_comes(endpoints: Endpoints) ->
 
 async def test_sending_to_a_worker_that_does_not_read_is_bounded(endpoints: Endpoints) -> None:
     api = ApiChannel(endpoints, LIMITS)
-    with pytest.raises(ChannelFull, match="Stop"):
-        for _ in range(100):
-            await api.send(Stop(session="s"))
+    with pytest.raises(ChannelFull, match="Credit"):
+        await _send_many(api, 100, session="s")
     api.close()
 
 
 def test_sending_to_an_api_that_does_not_read_is_bounded(worker: WorkerChannel) -> None:
-    with pytest.raises(ChannelFull, match="Dead"):
+    def send_many() -> None:
         for _ in range(100):
             worker.send(Dead(code="", message=""))
+
+    with pytest.raises(ChannelFull, match="Dead"):
+        send_many()
 
 
 async def test_the_inbox_is_bounded_and_loses_nothing(endpoints: Endpoints) -> None:
@@ -90,9 +92,7 @@ async def test_the_inbox_is_bounded_and_loses_nothing(endpoints: Endpoints) -> N
     large = "s" * 300_000  # more than the kernel keeps for a socket, so that only our own bounds count
     sent: list[Command] = []
     with pytest.raises(ChannelFull):
-        for number in range(200):
-            await api.send(Credit(session=large, chunks=number))
-            sent.append(Credit(session=large, chunks=number))
+        await _send_many(api, 200, session=large, sent=sent)
     assert len(sent) <= 4 * LIMITS.messages  # a mark on each socket, the inbox, and what is between them
     assert await asyncio.to_thread(_read, worker, len(sent)) == sent
     worker.close()
@@ -174,7 +174,12 @@ async def test_last_words_are_handed_over_when_closing(endpoints: Endpoints) -> 
 async def test_many_threads_may_send(endpoints: Endpoints) -> None:
     api, worker = ApiChannel(endpoints, LIMITS), WorkerChannel(endpoints, ChannelLimits(512, 1 << 20, 5.0, 0.5))
     beats = [Heartbeat(sessions=n, idle_seconds=0.0, busy=False, blocks=0, memory_bytes=0) for n in range(40)]
-    threads = [threading.Thread(target=lambda part=beats[n::4]: [worker.send(one) for one in part]) for n in range(4)]
+
+    def send(part: list[Heartbeat]) -> None:
+        for beat in part:
+            worker.send(beat)
+
+    threads = [threading.Thread(target=send, args=(beats[number::4],)) for number in range(4)]
     for thread in threads:
         thread.start()
     received = [await api.receive(PATIENCE) for _ in beats]
@@ -183,6 +188,14 @@ async def test_many_threads_may_send(endpoints: Endpoints) -> None:
         thread.join(PATIENCE)
     worker.close()
     api.close()
+
+
+async def _send_many(api: ApiChannel, count: int, *, session: str, sent: list[Command] | None = None) -> None:
+    for number in range(count):
+        command = Credit(session=session, chunks=number)
+        await api.send(command)
+        if sent is not None:
+            sent.append(command)
 
 
 def _until(condition: Callable[[], bool]) -> None:

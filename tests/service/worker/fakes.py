@@ -41,10 +41,15 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
+class FakeLicence:
+    name: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
 class FakePreset:
     name: str = "fake"
     title: str = "A fake"
-    licence: str = "none"
+    licence: FakeLicence = FakeLicence()
     width: int = SIZE
     height: int = SIZE
     fps: int = FPS
@@ -69,11 +74,6 @@ class FakeTimings:
 
 
 @dataclass(frozen=True, slots=True)
-class FakeApplied:
-    event_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class FakeChange:
     superseded: tuple[str, ...]
 
@@ -82,7 +82,7 @@ class FakeChange:
 class FakeBlock:
     index: int
     frames: Frames
-    applied: tuple[FakeApplied, ...]
+    started: tuple[str, ...]
     completed: tuple[str, ...]
     take: int = 0
     attempt: int = 0
@@ -153,23 +153,23 @@ class FakeEngine:
         stream.waiting = FakePrompt(prompts[0].text, event_id, mode)
         return FakeChange(replaced)
 
-    def step(self, stream: FakeStream, *, interrupted: Callable[[], bool] | None = None) -> FakeBlock | None:
+    def step(self, stream: FakeStream, interrupted: Callable[[], bool] = lambda: False) -> FakeBlock | None:
         assert not stream.closed, "a closed stream makes no block"
         for number in range(PASSES):
-            if interrupted is not None and interrupted():
+            if interrupted():
                 return None
             self.on_pass(stream, number)
             self.passes += 1
-        applied: tuple[FakeApplied, ...] = ()
+        started: tuple[str, ...] = ()
         if stream.waiting is not None:
-            applied = (FakeApplied(stream.waiting.event_id),)
+            started = (stream.waiting.event_id,)
             stream.text = stream.waiting.text
             stream.journal.events.append((stream.block, stream.text))
             stream.scene_block = 0 if stream.waiting.mode == "cut" else stream.scene_block
             stream.waiting = None
         count = FRAMES_PER_BLOCK if stream.scene_block else FIRST_FRAMES
         frames = fake_frames(stream.seed, stream.text, stream.block, count)
-        block = FakeBlock(stream.block, frames, applied, tuple(one.event_id for one in applied))
+        block = FakeBlock(stream.block, frames, started, completed=started)
         stream.block, stream.scene_block = stream.block + 1, stream.scene_block + 1
         return block
 

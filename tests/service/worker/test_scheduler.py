@@ -50,12 +50,12 @@ def simulate(viewers: list[Viewer], *, until: float, block_takes: float) -> None
         scheduler.add(viewer)
     now = 0.0
     while now < until:
-        viewer = scheduler.next(now)
-        if viewer is None:
+        chosen = scheduler.next(now)
+        if chosen is None:
             now = scheduler.next_due_at()
         else:
             now += block_takes
-            viewer.make(now)
+            chosen.make(now)
 
 
 def watching(count: int) -> list[Viewer]:
@@ -138,4 +138,6 @@ def test_who_is_removed_is_not_chosen_and_nobody_is_added_twice() -> None:
 def test_policy_needs_no_torch() -> None:
     for name in ("scheduler", "pacing"):
         with open(f"service/worker/{name}.py", encoding="utf-8") as file:
-            assert "torch" not in [line.split()[1].split(".")[0] for line in file if line.startswith(("import", "from"))]
+            assert "torch" not in [
+                line.split()[1].split(".")[0] for line in file if line.startswith(("import", "from"))
+            ]
