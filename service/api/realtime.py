@@ -98,6 +98,8 @@ class Connection:
                 if self._machine.state is State.CLOSED:
                     return None
                 self._say(self._machine.overdue(self._clock()))
+            finally:
+                self._timer = None
 
     async def _handle(self, text: str | None, payload: bytes | None) -> None:
         now = self._clock()

@@ -188,12 +188,12 @@ _EXPECTED: dict[str, tuple[ErrorCode, str]] = {
     "extra_forbidden": (ErrorCode.FIELD_UNKNOWN, "no such field"),
     "missing": (ErrorCode.FIELD_MISSING, "this field"),
     "literal_error": (ErrorCode.FIELD_CHOICE, "{expected}"),
-    "greater_than": (ErrorCode.FIELD_RANGE, "more than {gt:g}"),
+    "greater_than": (ErrorCode.FIELD_RANGE, "more than {gt}"),
     "greater_than_equal": (ErrorCode.FIELD_RANGE, "at least {ge}"),
     "less_than_equal": (ErrorCode.FIELD_RANGE, "at most {le}"),
-    "string_too_short": (ErrorCode.FIELD_RANGE, "at least {min_length} characters"),
+    "string_too_short": (ErrorCode.FIELD_RANGE, "{min_length} or more characters"),
     "string_too_long": (ErrorCode.FIELD_RANGE, "at most {max_length} characters"),
-    "too_short": (ErrorCode.FIELD_RANGE, "at least {min_length} items"),
+    "too_short": (ErrorCode.FIELD_RANGE, "{min_length} or more items"),
     "too_long": (ErrorCode.FIELD_RANGE, "at most {max_length} items"),
     "finite_number": (ErrorCode.FIELD_RANGE, "a finite number"),
     "string_type": (ErrorCode.FIELD_TYPE, "a string"),
@@ -223,7 +223,7 @@ def _fault(detail: ErrorDetails, event_id: str) -> ProtocolError:
             event_id=event_id,
         )
     code, phrase = _EXPECTED.get(detail["type"], (ErrorCode.FIELD_TYPE, detail["msg"]))
-    expected = phrase.format(**context)
+    expected = phrase.format_map({name: _bound(value) for name, value in context.items()})
     field = ".".join(str(part) for part in detail["loc"])
     if code is ErrorCode.FIELD_UNKNOWN:
         message = f"The message has no field `{printable(field)}`."
@@ -232,6 +232,11 @@ def _fault(detail: ErrorDetails, event_id: str) -> ProtocolError:
     else:
         message = f"`{field}` is {_shortened(detail['input'])}; expected {expected}."
     return ProtocolError(code, message, field=printable(field), expected=expected, event_id=event_id)
+
+
+def _bound(value: object) -> object:
+    """A bound as a person writes it: 0, not 0.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _shortened(value: object) -> str:

@@ -124,5 +124,5 @@ def _is_storable(text: str) -> bool:
 
 
 def printable(key: str) -> str:
-    """A key as an error may show it: ASCII, at most 64 characters."""
-    return key.encode("ascii", "backslashreplace").decode()[:64]
+    """A key as an error may show it: printable ASCII, at most 64 characters."""
+    return key.encode("unicode_escape").decode()[:64]

@@ -1,0 +1,123 @@
+"""A real server on a free port of the loopback with a fake worker behind it, for tests of the wire.
+
+It knows nothing of models. Invariant: when the context ends, the server, the worker and every task of both
+have ended.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from service.api.app import REALTIME_PATH, create_app
+from service.api.http_routes import ApiState
+from service.api.server import Server, build_server
+from service.api.worker_client import WorkerClient, WorkerState
+from service.config import ServiceConfig
+from service.protocol import SUBPROTOCOL, ClientMessage, ServerMessage, encode_message, parse_server_message
+from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone, UnknownMessage
+from tests.service.fakes import MemoryWorker
+
+PATIENCE = 20.0
+"""Seconds after which a test gives up on something that should have come at once."""
+FAST = ServiceConfig(port=0, heartbeat_interval=0.05, message_rate=1e6, message_burst=10_000)
+
+
+@dataclass(slots=True)
+class Running:
+    port: int
+    worker: MemoryWorker
+    client: WorkerClient
+    state: ApiState
+    server: Server
+
+    @property
+    def authority(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"ws://{self.authority}{REALTIME_PATH}"
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator["Talk"]:
+        async with connect(
+            self.url, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=None, max_queue=4, close_timeout=1
+        ) as socket:
+            yield Talk(socket)
+
+
+@dataclass(slots=True)
+class Received:
+    """One message, and the bytes that followed it if it announces some."""
+
+    message: ServerMessage | UnknownMessage
+    payload: bytes | None = None
+
+
+class Talk:
+    """A client that checks what it can: text is a message, and metadata is followed by its bytes at once."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    async def say(self, message: ClientMessage | str | bytes) -> None:
+        await self.socket.send(message if isinstance(message, str | bytes) else encode_message(message))
+
+    async def hear(self) -> Received:
+        async with asyncio.timeout(PATIENCE):
+            text = await self.socket.recv()
+            assert isinstance(text, str), "expected text, got a binary message that nothing announced"
+            message = parse_server_message(text)
+            if not isinstance(message, ChunkMetadata):
+                return Received(message)
+            payload = await self.socket.recv()
+        assert isinstance(payload, bytes), f"expected the chunk's bytes, got {payload!r}"
+        assert len(payload) == message.byte_length
+        return Received(message, payload)
+
+    async def hear_until(self, *kinds: type[ServerMessage]) -> list[Received]:
+        """Everything up to the first message of one of these kinds, that one included."""
+        heard = [await self.hear()]
+        while not isinstance(heard[-1].message, kinds):
+            heard.append(await self.hear())
+        return heard
+
+    async def error(self) -> ErrorMessage:
+        """The next error, passing over everything else."""
+        message = (await self.hear_until(ErrorMessage, SessionDone))[-1].message
+        assert isinstance(message, ErrorMessage), f"expected an error, got {message}"
+        return message
+
+    async def closed(self) -> int:
+        """The close code, once nothing more comes."""
+        async with asyncio.timeout(PATIENCE):
+            await self.socket.wait_closed()
+        assert self.socket.close_code is not None
+        return self.socket.close_code
+
+
+@asynccontextmanager
+async def running(config: ServiceConfig = FAST, *, frame_bytes: int = 100) -> AsyncIterator[Running]:
+    worker = MemoryWorker(frame_bytes=frame_bytes)
+    client = WorkerClient(config)
+    app = create_app(config, client)
+    server = build_server(app, config)
+    tasks = [asyncio.create_task(worker.run()), asyncio.create_task(client.serve(worker.link))]
+    serving = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await client.wait_for(WorkerState.READY)
+            while not server.started:
+                await asyncio.sleep(0.01)
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Running(port, worker, client, app.state.api, server)
+    finally:
+        server.should_exit = True
+        await asyncio.wait_for(serving, PATIENCE)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

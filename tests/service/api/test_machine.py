@@ -1,0 +1,340 @@
+"""The connection's state machine, without sockets: every input in every state, and one last word always."""
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from service import ipc
+from service.api.machine import Machine, Outcome, Reply, State
+from service.config import ServiceConfig
+from service.errors import CloseCode, ErrorCode
+from service.protocol import encode_message
+from service.protocol.client import ClientMessage, SessionInteraction, SessionPing, SessionStart, SessionStop
+from service.protocol.server import (
+    ChunkMetadata,
+    ErrorMessage,
+    InteractionQueued,
+    InteractionRejected,
+    SessionDone,
+    SessionPong,
+    VideoStart,
+)
+from tests.service.bad_messages import BAD_MESSAGES, BadMessage
+from tests.service.fakes import FakeWorker
+
+CONFIG = ServiceConfig(message_rate=1e6, message_burst=10**6)
+START = SessionStart(prompt="a lighthouse", seed=1)
+
+
+class Bench:
+    """A machine and a fake worker on one clock; `say` and `work` return what the client would hear."""
+
+    def __init__(self, config: ServiceConfig = CONFIG) -> None:
+        self.now = 100.0
+        names: Iterator[str] = iter(f"s{number}" for number in range(10**6))
+        self.machine = Machine(config, new_id=lambda: next(names), now=self.now)
+        self.events: list[ipc.Event] = []
+        self.worker = FakeWorker(self.events.append)
+
+    def say(self, message: ClientMessage | str) -> list[Reply]:
+        text = message if isinstance(message, str) else encode_message(message)
+        return self._carry_out(self.machine.text(text, self.now))
+
+    def work(self) -> list[Reply]:
+        self.worker.make_chunks()
+        return self._hear()
+
+    def wait(self, seconds: float) -> list[Reply]:
+        self.now += seconds
+        return list(self.machine.overdue(self.now))
+
+    def _carry_out(self, outcome: Outcome) -> list[Reply]:
+        if outcome.command is not None:
+            self.worker.handle(outcome.command)
+        return [*outcome.replies, *self._hear()]
+
+    def _hear(self) -> list[Reply]:
+        replies: list[Reply] = []
+        while self.events:
+            event = self.events.pop(0)
+            assert isinstance(event, ipc.SessionEvent)
+            replies += self.machine.event(event, self.now)
+        return replies
+
+
+def only_error(replies: list[Reply]) -> ErrorMessage:
+    assert len(replies) == 1
+    message = replies[0].message
+    assert isinstance(message, ErrorMessage)
+    return message
+
+
+def test_states_from_start_to_end() -> None:
+    bench = Bench()
+    (reply,) = bench.say(START)
+    assert isinstance(reply.message, VideoStart)
+    (chunk,) = bench.work()
+    assert chunk.payload
+    (done,) = bench.say(SessionStop())
+    assert isinstance(done.message, SessionDone)
+    assert done.close is CloseCode.NORMAL
+    assert bench.machine.state is State.CLOSED
+
+
+def test_the_command_says_what_the_client_asked() -> None:
+    bench = Bench()
+    bench.say(START.model_copy(update={"format": "webp", "quality": 7, "pacing": "none", "event_id": "first"}))
+    assert bench.worker.commands == [
+        ipc.Start(
+            session="s0",
+            prompts=(ipc.Prompt("a lighthouse", 1.0),),
+            seed=1,
+            model="demo",
+            format="webp",
+            quality=7,
+            pacing="none",
+            max_seconds=CONFIG.max_seconds,
+            credits=CONFIG.session_credits,
+            event_id="first",
+        )
+    ]
+
+
+@pytest.mark.parametrize("bad", BAD_MESSAGES, ids=lambda bad: bad.name)
+@pytest.mark.parametrize("state", [State.AWAITING_START, State.STREAMING, State.STOPPING])
+def test_a_bad_message_changes_nothing_in_any_state(state: State, bad: BadMessage) -> None:
+    bench = in_state(state)
+    error = only_error(list(bench.machine.text(bad.text, bench.now).replies))
+    assert not error.fatal
+    assert bench.machine.state is state
+
+
+@pytest.mark.parametrize("state", [State.AWAITING_START, State.STARTING, State.STREAMING, State.STOPPING])
+def test_binary_changes_nothing_in_any_state(state: State) -> None:
+    bench = in_state(state)
+    assert only_error(list(bench.machine.binary(5, bench.now).replies)).code == ErrorCode.BINARY_UNEXPECTED
+    assert bench.machine.state is state
+
+
+@pytest.mark.parametrize(
+    ("state", "message", "code"),
+    [
+        (State.AWAITING_START, SessionStop(), ErrorCode.SESSION_NOT_STARTED),
+        (State.AWAITING_START, SessionInteraction(event_id="e", prompt="a"), ErrorCode.SESSION_NOT_STARTED),
+        (State.STARTING, START, ErrorCode.SESSION_ALREADY_STARTED),
+        (State.STREAMING, START, ErrorCode.SESSION_ALREADY_STARTED),
+        (State.STOPPING, START, ErrorCode.SESSION_ALREADY_STARTED),
+        (State.STOPPING, SessionStop(), ErrorCode.SESSION_STOPPING),
+        (State.STOPPING, SessionInteraction(event_id="e", prompt="a"), ErrorCode.SESSION_STOPPING),
+    ],
+)
+def test_a_message_that_its_state_does_not_take(state: State, message: ClientMessage, code: ErrorCode) -> None:
+    bench = in_state(state)
+    outcome = bench.machine.text(encode_message(message), bench.now)
+    assert only_error(list(outcome.replies)).code == code
+    assert outcome.command is None
+    assert bench.machine.state is state
+
+
+def in_state(state: State) -> Bench:
+    bench = Bench()
+    if state in (State.STREAMING, State.STOPPING):
+        bench.say(START)
+    if state is State.STARTING:
+        bench.machine.text(encode_message(START), bench.now)
+    if state is State.STOPPING:
+        bench.machine.text(encode_message(SessionStop()), bench.now)
+    assert bench.machine.state is state
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("state", "seconds", "code", "close"),
+    [
+        (State.AWAITING_START, CONFIG.start_timeout, ErrorCode.START_TIMEOUT, CloseCode.POLICY),
+        (State.STARTING, CONFIG.answer_timeout, ErrorCode.WORKER_STALLED, CloseCode.RESTART),
+        (State.STREAMING, CONFIG.idle_timeout, ErrorCode.IDLE_TIMEOUT, CloseCode.POLICY),
+        (State.STOPPING, CONFIG.answer_timeout, ErrorCode.WORKER_STALLED, CloseCode.RESTART),
+    ],
+)
+def test_no_state_lasts_for_ever(state: State, seconds: float, code: ErrorCode, close: CloseCode) -> None:
+    bench = in_state(state)
+    assert bench.machine.deadline() == bench.now + seconds
+    assert bench.wait(seconds - 1) == []
+    (reply,) = bench.wait(1)
+    assert isinstance(reply.message, ErrorMessage)
+    assert (reply.message.code, reply.message.fatal, reply.close) == (code, True, close)
+    assert bench.machine.state is State.CLOSED
+    assert bench.wait(1e6) == []
+
+
+def test_bad_messages_do_not_put_off_the_start_timeout() -> None:
+    bench = Bench()
+    deadline = bench.machine.deadline()
+    bench.now += 5
+    bench.say("nonsense")
+    bench.say(SessionPing())
+    assert bench.machine.deadline() == deadline
+
+
+def test_messages_and_taken_chunks_are_signs_of_life() -> None:
+    bench = in_state(State.STREAMING)
+    bench.now += 100
+    bench.say(SessionPing())
+    assert bench.machine.deadline() == bench.now + CONFIG.idle_timeout
+    bench.now += 100
+    bench.machine.took_chunk(bench.now)
+    assert bench.machine.deadline() == bench.now + CONFIG.idle_timeout
+
+
+def test_a_start_that_the_engine_refuses_can_be_tried_again_under_another_name() -> None:
+    bench = Bench()
+    bench.now += CONFIG.start_timeout - 1
+    outcome = bench.machine.text(encode_message(START.model_copy(update={"model": "other"})), bench.now)
+    early = bench.machine.text(encode_message(SessionInteraction(event_id="e", prompt="a")), bench.now)
+    assert early.command is not None
+    assert outcome.command is not None
+    bench.worker.handle(outcome.command)
+    refused, rejected = bench.work()
+    assert isinstance(refused.message, ErrorMessage)
+    assert (refused.message.code, refused.message.fatal, refused.close) == ("model_unknown", False, None)
+    assert isinstance(rejected.message, InteractionRejected)
+    assert (rejected.message.event_id, rejected.message.code) == ("e", "session_not_started")
+    assert bench.machine.deadline() == bench.now + CONFIG.start_timeout
+    bench.say(START)
+    assert (bench.machine.state, bench.machine.session) == (State.STREAMING, "s1")
+
+
+def test_a_refusal_that_another_try_cannot_change_is_the_end() -> None:
+    bench = in_state(State.STARTING)
+    event = ipc.Failed(session="s0", code="capacity", message="full")
+    (reply,) = bench.machine.event(event, bench.now)
+    assert isinstance(reply.message, ErrorMessage)
+    assert (reply.message.fatal, reply.message.retryable, reply.close) == (True, True, CloseCode.TRY_LATER)
+
+
+@pytest.mark.parametrize(
+    ("code", "close"), [("position_limit", CloseCode.POLICY), ("internal_error", CloseCode.INTERNAL)]
+)
+def test_a_failure_in_the_middle_is_the_end(code: str, close: CloseCode) -> None:
+    bench = in_state(State.STREAMING)
+    (reply,) = bench.machine.event(ipc.Failed(session="s0", code=code, message="no"), bench.now)
+    assert isinstance(reply.message, ErrorMessage)
+    assert (reply.message.code, reply.message.fatal, reply.close) == (code, True, close)
+
+
+def test_an_event_of_another_session_is_not_heard() -> None:
+    bench = in_state(State.STREAMING)
+    assert bench.machine.event(ipc.Ended(session="x", reason="stopped", chunks=0, frames=0, journal="{}"), 0.0) == ()
+    assert bench.machine.state is State.STREAMING
+
+
+def test_a_chunk_out_of_order_is_a_fault_and_not_passed_on() -> None:
+    bench = in_state(State.STREAMING)
+    bench.work()
+    (reply,) = bench.machine.event(bench.worker.chunk("s0", 2), bench.now)
+    assert isinstance(reply.message, ErrorMessage)
+    assert (reply.message.code, reply.close) == (ErrorCode.INTERNAL_ERROR, CloseCode.INTERNAL)
+
+
+@pytest.mark.parametrize("journal", ["", "[]", "nonsense"])
+def test_a_journal_that_is_no_object_is_a_fault(journal: str) -> None:
+    bench = in_state(State.STREAMING)
+    event = ipc.Ended(session="s0", reason="stopped", chunks=0, frames=0, journal=journal)
+    (reply,) = bench.machine.event(event, bench.now)
+    assert isinstance(reply.message, ErrorMessage)
+    assert reply.message.code == ErrorCode.INTERNAL_ERROR
+
+
+def test_a_retry_is_answered_without_asking_the_engine() -> None:
+    bench = in_state(State.STREAMING)
+    message = SessionInteraction(event_id="e", prompt="a storm")
+    bench.say(message)
+    commands = len(bench.worker.commands)
+    (reply,) = bench.say(message)
+    assert reply.message == InteractionQueued(event_id="e")
+    assert len(bench.worker.commands) == commands
+    error = only_error(bench.say(SessionInteraction(event_id="e", prompt="a calm")))
+    assert (error.code, error.event_id) == (ErrorCode.EVENT_ID_CONFLICT, "e")
+
+
+def test_too_many_waiting_interactions_are_refused_and_may_be_sent_again() -> None:
+    bench = Bench(CONFIG.model_copy(update={"interaction_queue": 2}))
+    bench.machine.text(encode_message(START), bench.now)
+    for index in range(2):
+        bench.machine.text(encode_message(SessionInteraction(event_id=str(index), prompt="a")), bench.now)
+    error = only_error(bench.say(SessionInteraction(event_id="x", prompt="a")))
+    assert (error.code, error.retryable, error.event_id) == (ErrorCode.INTERACTIONS_FULL, True, "x")
+
+
+def test_nothing_is_said_after_the_last_word() -> None:
+    bench = in_state(State.STREAMING)
+    assert len(bench.machine.fail(ErrorCode.WORKER_DIED, "gone", bench.now)) == 1
+    assert bench.machine.fail(ErrorCode.WORKER_DIED, "gone", bench.now) == ()
+    assert bench.work() == []
+    assert bench.say(SessionPing()) == []
+    assert bench.machine.binary(1, bench.now) == Outcome()
+
+
+class Anything(RuleBasedStateMachine):
+    """Whatever comes in whatever order: sequences grow by one, and there is one last word at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bench = Bench(CONFIG.model_copy(update={"interaction_queue": 3, "remembered_events": 4}))
+        self.heard: list[Reply] = []
+        self.accepted: list[str] = []
+
+    @rule(message=st.sampled_from([START, SessionStop(), SessionPing(), SessionStart(prompt="a", model="other")]))
+    def says(self, message: ClientMessage) -> None:
+        self.heard += self.bench.say(message)
+
+    @rule(event_id=st.sampled_from("abcdef"), prompt=st.sampled_from(["a", "b", "forbidden"]))
+    def prompts(self, event_id: str, prompt: str) -> None:
+        self.heard += self.bench.say(SessionInteraction(event_id=event_id, prompt=prompt))
+
+    @rule(bad=st.sampled_from(BAD_MESSAGES))
+    def says_something_bad(self, bad: BadMessage) -> None:
+        self.heard += self.bench.say(bad.text)
+
+    @rule()
+    def sends_binary(self) -> None:
+        self.heard += self.bench.machine.binary(1, self.bench.now).replies
+
+    @rule()
+    def works(self) -> None:
+        self.heard += self.bench.work()
+        for session in self.bench.worker.sessions.values():
+            session.credits = 2
+
+    @rule(seconds=st.sampled_from([0.1, 11.0, 29.0]))
+    def waits(self, seconds: float) -> None:
+        self.heard += self.bench.wait(seconds)
+
+    @precondition(lambda self: len(self.heard) > 20)
+    @rule()
+    def loses_the_worker(self) -> None:
+        self.heard += self.bench.machine.fail(ErrorCode.WORKER_DIED, "gone", self.bench.now)
+
+    @invariant()
+    def one_last_word(self) -> None:
+        ends = [index for index, reply in enumerate(self.heard) if reply.close is not None]
+        assert ends in ([], [len(self.heard) - 1])
+        assert (self.bench.machine.state is State.CLOSED) == bool(ends)
+
+    @invariant()
+    def sequences_grow_by_one(self) -> None:
+        chunks = [reply.message for reply in self.heard if isinstance(reply.message, ChunkMetadata)]
+        sequences = [chunk.sequence for chunk in chunks]
+        assert sequences == list(range(len(sequences)))
+
+    @invariant()
+    def pongs_carry_no_payload(self) -> None:
+        assert all(reply.payload is None for reply in self.heard if isinstance(reply.message, SessionPong))
+
+
+TestAnything = Anything.TestCase
+TestAnything.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

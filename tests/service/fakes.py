@@ -1,0 +1,265 @@
+"""A worker without an engine: speaks the real messages of `service.ipc` and makes frames out of their numbers.
+
+It knows nothing of models. Invariant: like the real one it never has more chunks under way than it has
+credits for, and every session it starts ends in exactly one of Ended and Failed.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from service import ipc
+
+FRAMES_PER_BLOCK = 12
+FPS = 16
+FACTS = ipc.Facts(
+    preset="demo",
+    title="A fake",
+    licence="Apache-2.0",
+    width=96,
+    height=96,
+    fps=FPS,
+    block_frames=3,
+    frames_per_block=FRAMES_PER_BLOCK,
+    first_block_frames=FRAMES_PER_BLOCK,
+    fingerprint="fake",
+    parameters=0,
+    cache_bytes_per_stream=0,
+    prompt_characters=2000,
+    threads=1,
+    memory_bytes=1,
+    warmup_ms=1.0,
+    block_ms=1.0,
+    suggested_prompts=("a lighthouse at dawn",),
+    pid=0,
+)
+TRUNCATED_AT = 200
+REFUSED_WORD = "forbidden"
+
+
+@dataclass(slots=True)
+class FakeSession:
+    start: ipc.Start
+    credits: int
+    sequence: int = 0
+    active: tuple[str, ...] = ()
+    pending: ipc.Interact | None = None
+
+
+@dataclass(slots=True)
+class FakeWorker:
+    """Reacts to commands through `emit`; `make_chunks` makes what credits allow."""
+
+    emit: Callable[[ipc.Event], None]
+    frame_bytes: int = 100
+    sessions: dict[str, FakeSession] = field(default_factory=dict)
+    commands: list[ipc.Command] = field(default_factory=list)
+    most_outstanding: int = 0
+    stopped: bool = False
+
+    def ready(self) -> None:
+        self.emit(ipc.Ready(facts=FACTS))
+
+    def heartbeat(self, *, busy: bool = False, idle_seconds: float = 0.0) -> None:
+        self.emit(
+            ipc.Heartbeat(sessions=len(self.sessions), idle_seconds=idle_seconds, busy=busy, blocks=0, memory_bytes=1)
+        )
+
+    def handle(self, command: ipc.Command) -> None:
+        self.commands.append(command)
+        match command:
+            case ipc.Start():
+                self._start(command)
+            case ipc.Interact():
+                self._interact(command)
+            case ipc.Credit():
+                if command.session in self.sessions:
+                    self.sessions[command.session].credits += command.chunks
+            case ipc.Stop():
+                self.end(command.session, "stopped")
+            case ipc.Shutdown():
+                for session in list(self.sessions):
+                    self.end(session, "drained")
+                self.stopped = True
+            case _:
+                raise AssertionError(f"unexpected {command}")
+
+    def _start(self, start: ipc.Start) -> None:
+        if start.model != "demo":
+            self._fail(start.session, "model_unknown", "model")
+            return
+        if start.width not in (None, 96) or start.height not in (None, 96):
+            self._fail(start.session, "size_invalid", "width")
+            return
+        self.sessions[start.session] = FakeSession(
+            start, start.credits, active=(start.event_id,) if start.event_id else ()
+        )
+        self.emit(
+            ipc.Started(
+                session=start.session,
+                seed=7 if start.seed is None else start.seed,
+                model="demo",
+                width=96,
+                height=96,
+                fps=FPS,
+                block_frames=3,
+                frames_per_block=FRAMES_PER_BLOCK,
+                first_block_frames=FRAMES_PER_BLOCK,
+            )
+        )
+        if len(start.prompts[0].text) > TRUNCATED_AT:
+            self.emit(
+                ipc.Warned(
+                    session=start.session, code="prompt_truncated", message=f"{TRUNCATED_AT} used", field="prompt"
+                )
+            )
+
+    def _fail(self, session: str, code: str, name: str) -> None:
+        self.emit(ipc.Failed(session=session, code=code, message=f"no such {name}", field=name))
+
+    def _interact(self, interact: ipc.Interact) -> None:
+        session = self.sessions.get(interact.session)
+        if session is None:
+            return
+        if REFUSED_WORD in interact.prompts[0].text:
+            self.emit(
+                ipc.Rejected(
+                    session=interact.session,
+                    event_id=interact.event_id,
+                    code="prompt_too_long",
+                    message="refused",
+                    field="prompt",
+                )
+            )
+            return
+        if session.pending is not None:
+            self.emit(ipc.Superseded(session=interact.session, event_id=session.pending.event_id, by=interact.event_id))
+        session.pending = interact
+        self.emit(ipc.Queued(session=interact.session, event_id=interact.event_id, ahead_blocks=0))
+
+    def end(self, name: str, reason: ipc.EndReason) -> None:
+        session = self.sessions.pop(name, None)
+        if session is not None:
+            self.emit(
+                ipc.Ended(
+                    session=name,
+                    reason=reason,
+                    chunks=session.sequence,
+                    frames=session.sequence * FRAMES_PER_BLOCK,
+                    journal=json.dumps({"seed": session.start.seed, "events": []}),
+                )
+            )
+
+    def make_chunks(self) -> bool:
+        """One chunk of every session that has a credit. False if there was none."""
+        able = [name for name, session in self.sessions.items() if session.credits > 0]
+        for name in able:
+            self._make_chunk(name)
+        return bool(able)
+
+    def _make_chunk(self, name: str) -> None:
+        session = self.sessions[name]
+        session.credits -= 1
+        self.most_outstanding = max(self.most_outstanding, session.start.credits - session.credits)
+        started: tuple[str, ...] = ()
+        if session.pending is not None:
+            started = session.active = (session.pending.event_id,)
+            session.pending = None
+            self.emit(
+                ipc.Applied(
+                    session=name,
+                    event_id=started[0],
+                    sequence=session.sequence,
+                    block=session.sequence,
+                    queued_ms=1.0,
+                    latency_ms=2.0,
+                )
+            )
+        self.emit(self.chunk(name, session.sequence, active=session.active, started=started))
+        session.sequence += 1
+        seconds = session.start.max_seconds
+        if seconds is not None and session.sequence * FRAMES_PER_BLOCK / FPS >= seconds:
+            self.end(name, "completed")
+
+    def chunk(
+        self, name: str, sequence: int, *, active: tuple[str, ...] = (), started: tuple[str, ...] = ()
+    ) -> ipc.Chunk:
+        """A chunk whose every frame is its own number, repeated."""
+        first = sequence * FRAMES_PER_BLOCK
+        frames = [(first + index).to_bytes(4, "big") * (self.frame_bytes // 4) for index in range(FRAMES_PER_BLOCK)]
+        size = len(frames[0])
+        return ipc.Chunk(
+            session=name,
+            sequence=sequence,
+            take=0,
+            block=sequence,
+            attempt=0,
+            pts=first / FPS,
+            fps=FPS,
+            format=self.sessions[name].start.format,
+            frames=tuple(ipc.FrameSpan(index * size, size, (first + index) / FPS) for index in range(FRAMES_PER_BLOCK)),
+            frames_sha256=hashlib.sha256(b"".join(frames)).hexdigest(),
+            event_ids=active,
+            started_event_ids=started,
+            completed_event_ids=started,
+            timings=ipc.StageMilliseconds(denoise=1.0),
+            payload=b"".join(frames),
+        )
+
+
+class MemoryLink:
+    """Both ends of a channel in one event loop; every message is encoded and decoded as on the real one."""
+
+    def __init__(self) -> None:
+        self.to_worker: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self.to_api: asyncio.Queue[list[bytes]] = asyncio.Queue()
+        self.full = False
+
+    async def send(self, command: ipc.Command) -> None:
+        if self.full:
+            raise ipc.IpcError("the worker did not read")
+        self.to_worker.put_nowait(ipc.encode(command))
+
+    async def receive(self, timeout: float) -> ipc.Event | None:
+        try:
+            return ipc.decode_event(await asyncio.wait_for(self.to_api.get(), timeout))
+        except TimeoutError:
+            return None
+
+    def emit(self, event: ipc.Event) -> None:
+        self.to_api.put_nowait(ipc.encode(event))
+
+
+class MemoryWorker:
+    """A FakeWorker at the end of a MemoryLink. `frozen` stops all it does, heartbeats included."""
+
+    def __init__(self, *, frame_bytes: int = 100, heartbeat_interval: float = 0.05) -> None:
+        self.link = MemoryLink()
+        self.worker = FakeWorker(self.link.emit, frame_bytes)
+        self.frozen = False
+        self.streaming = True
+        self._heartbeat_interval = heartbeat_interval
+
+    async def run(self) -> None:
+        self.worker.ready()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._beat())
+            tasks.create_task(self._work())
+
+    async def _beat(self) -> None:
+        while not self.worker.stopped:
+            await asyncio.sleep(self._heartbeat_interval)
+            if not self.frozen:
+                self.worker.heartbeat()
+
+    async def _work(self) -> None:
+        while not self.worker.stopped:
+            await asyncio.sleep(0.001)
+            if self.frozen:
+                continue
+            while not self.link.to_worker.empty():
+                self.worker.handle(ipc.decode_command(self.link.to_worker.get_nowait()))
+            if self.streaming:
+                self.worker.make_chunks()

@@ -1,0 +1,85 @@
+"""Models of server messages: each one goes over the wire and comes back as it was."""
+
+import pytest
+
+from service.protocol import ServerMessage, encode_message, parse_server_message
+from service.protocol.server import (
+    ChunkMetadata,
+    ChunkTimings,
+    ErrorMessage,
+    FramePart,
+    InteractionApplied,
+    InteractionQueued,
+    InteractionRejected,
+    InteractionSuperseded,
+    SessionDone,
+    SessionLimits,
+    SessionPong,
+    SessionWarning,
+    VideoStart,
+)
+
+LIMITS = SessionLimits(
+    max_message_bytes=65536,
+    max_prompt_chars=2000,
+    max_prompts=8,
+    interaction_queue=16,
+    message_rate=50.0,
+    max_seconds=3600.0,
+    idle_timeout_s=300.0,
+)
+EVERY_MESSAGE: tuple[ServerMessage, ...] = (
+    VideoStart(
+        session_id="s",
+        model="demo",
+        width=96,
+        height=96,
+        fps=16.0,
+        format="jpeg",
+        seed=2**63 - 1,
+        block_frames=3,
+        frames_per_block=12,
+        first_block_frames=9,
+        limits=LIMITS,
+    ),
+    ChunkMetadata(
+        sequence=1,
+        take=0,
+        block=1,
+        attempt=0,
+        pts=0.75,
+        fps=16.0,
+        num_frames=1,
+        format="webp",
+        byte_length=10,
+        frames=(FramePart(offset=0, length=10, pts=0.75),),
+        frames_sha256="0" * 64,
+        event_ids=("e",),
+        started_event_ids=("e",),
+        timings=ChunkTimings(denoise_ms=12.5),
+    ),
+    InteractionQueued(event_id="e", ahead_blocks=1),
+    InteractionQueued(event_id="e"),
+    InteractionApplied(event_id="e", sequence=2, block=2, queued_ms=1.0, latency_ms=2.0),
+    InteractionSuperseded(event_id="e", by="f"),
+    InteractionRejected(event_id="e", code="prompt_empty", message="empty", field="prompt"),
+    SessionWarning(code="prompt_truncated", message="cut at 200", field="prompt", event_id="e"),
+    SessionPong(id="p"),
+    SessionPong(),
+    SessionDone(reason="stopped", chunks=2, frames=24, journal={"seed": 1, "events": [{"block": 0}]}),
+    ErrorMessage(code="json_invalid", message="no", expected="JSON"),
+    ErrorMessage(code="worker_died", message="gone", retryable=True, retry_after=1.5, fatal=True),
+)
+
+
+@pytest.mark.parametrize("message", EVERY_MESSAGE, ids=lambda message: message.type)
+def test_every_server_message_round_trips(message: ServerMessage) -> None:
+    assert parse_server_message(encode_message(message)) == message
+
+
+def test_every_server_message_is_tried() -> None:
+    assert {type(message) for message in EVERY_MESSAGE} == set(ServerMessage.__args__)
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert encode_message(InteractionQueued(event_id="e")) == '{"type":"session.interaction.queued","event_id":"e"}'

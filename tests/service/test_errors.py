@@ -1,0 +1,56 @@
+"""The error registry: every code has its facts, every fatal one its close code, and the tree is as drawn."""
+
+import inspect
+
+import pytest
+
+from service import errors
+from service.errors import REGISTRY, CloseCode, ErrorCode, ErrorFacts, ProtocolError, ServiceError, facts_of
+
+
+def test_every_code_has_facts() -> None:
+    assert set(REGISTRY) == set(ErrorCode)
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_facts_are_complete(code: ErrorCode) -> None:
+    facts = REGISTRY[code]
+    assert facts.description.endswith(".")
+    assert 400 <= facts.http_status < 600
+    assert facts.fatal == (facts.close is not None)
+    if facts.close in (CloseCode.TRY_LATER, CloseCode.RESTART):
+        assert facts.retryable
+
+
+def test_descriptions_differ() -> None:
+    assert len({facts.description for facts in REGISTRY.values()}) == len(REGISTRY)
+
+
+def test_a_code_of_a_newer_engine_counts_as_a_refusal() -> None:
+    facts = facts_of("colour_invalid")
+    assert isinstance(facts, ErrorFacts)
+    assert not facts.fatal
+    assert not facts.retryable
+
+
+def test_a_protocol_error_says_what_where_and_what_was_expected() -> None:
+    error = ProtocolError(ErrorCode.FIELD_TYPE, "no", field="seed", expected="an integer", event_id="e")
+    assert isinstance(error, ValueError)
+    assert (error.code, error.field, error.expected, error.event_id, str(error)) == (
+        "field_type",
+        "seed",
+        "an integer",
+        "e",
+        "no",
+    )
+
+
+def test_every_error_is_drawn_in_the_tree() -> None:
+    drawn = inspect.getdoc(errors) or ""
+    names = [
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, ServiceError) and value.__module__ == errors.__name__
+    ]
+    assert len(names) > 5
+    assert [name for name in names if f" {name} " not in drawn and f"- {name}" not in drawn] == []
