@@ -159,7 +159,8 @@ def check_function_lengths(
 def check_arguments(source: Source, *, limit: int = 7, positional: int = 2) -> list[Finding]:
     """At most `limit` arguments, and keyword-only after `positional` of them.
 
-    `self` and `cls` do not count; arrays do not count as positional: q, k, v reads as mathematics does.
+    `self` and `cls` do not count. Arrays do not count as positional, as q, k, v reads like mathematics; nor does the
+    order matter in private functions and in methods whose order Python gives.
     """
     found = []
     for function in functions_of(source):
@@ -171,10 +172,14 @@ def check_arguments(source: Source, *, limit: int = 7, positional: int = 2) -> l
         if total > limit:
             found.append(Finding("arguments", function.key, function.node.lineno, f"{total}, at most {limit}"))
         plain = [argument.arg for argument in by_place if not _is_array(argument)]
-        if len(plain) > positional:
+        if len(plain) > positional and _is_public(function.node.name):
             message = f"({', '.join(plain)}): keyword-only after the first {positional}"
             found.append(Finding("positional", function.key, function.node.lineno, message))
     return found
+
+
+def _is_public(name: str) -> bool:
+    return name in {"__init__", "__call__"} or not name.startswith("_")
 
 
 def _is_static(node: FunctionNode) -> bool:
@@ -324,12 +329,15 @@ def _handled(node: ast.expr) -> list[ast.expr]:
 
 
 def check_pickle(source: Source) -> list[Finding]:
-    """Weights are safetensors: nothing here unpickles."""
+    """Nothing unpickles what could be code: torch.load says `weights_only=True`."""
     found = []
     for node in _all(source, ast.Call):
-        unsafe = [word for word in node.keywords if word.arg == "weights_only" and ast.unparse(word.value) == "False"]
-        if unsafe or ast.unparse(node.func) in {"torch.load", "pickle.load", "pickle.loads"}:
-            found.append(_finding("pickle", source, node, ast.unparse(node.func)))
+        only_weights = {ast.unparse(word.value) for word in node.keywords if word.arg == "weights_only"}
+        name = ast.unparse(node.func)
+        if name in {"pickle.load", "pickle.loads"} or (name == "torch.load" and only_weights != {"True"}):
+            found.append(_finding("pickle", source, node, name))
+        elif only_weights - {"True"}:
+            found.append(_finding("pickle", source, node, f"{name} with weights_only={only_weights.pop()}"))
     return found
 
 

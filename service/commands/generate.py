@@ -74,7 +74,7 @@ class Engine(Protocol[S]):
 class Take(Generic[S]):
     """One stream on its way to a length; iterate over `play` for its blocks."""
 
-    def __init__(self, engine: Engine[S], stream: S, cues: Iterable[Cue] = ()) -> None:
+    def __init__(self, engine: Engine[S], stream: S, *, cues: Iterable[Cue]) -> None:
         self._engine = engine
         self._stream = stream
         self._waiting = deque(cues)
@@ -144,7 +144,7 @@ def film(engine: Engine[S], plan: Script | Journal, *, seconds: float, files: Ta
     wanted = max(1, round(seconds * picture.fps))
     stream, cues = _begin(engine, plan)
     try:
-        take = Take(engine, stream, cues)
+        take = Take(engine, stream, cues=cues)
         with Recorder(
             files, width=picture.width, height=picture.height, fps=picture.fps, frames=wanted
         ) as recorder:

@@ -15,9 +15,10 @@ from service.config import ServiceConfig, load_config
 
 def run_serve(options: ConfigOptions) -> None:
     """Serve until a signal comes; leave with the service's exit code."""
+    config = config_of(options)
     from service.launch import run_service
 
-    raise typer.Exit(run_service(config_of(options)))
+    raise typer.Exit(run_service(config))
 
 
 def run_config_show(options: ConfigOptions) -> None:
