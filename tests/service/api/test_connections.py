@@ -26,10 +26,11 @@ class FakeConnection(Connection):
 
 def test_a_connection_counts_while_it_runs_whatever_happens_in_it() -> None:
     connections = Connections(2)
-    with pytest.raises(ZeroDivisionError), connections.holding(FakeConnection()):
+    with connections.holding(FakeConnection()):
         assert (len(connections), connections.full) == (1, False)
         with connections.holding(FakeConnection()):
             assert connections.full
+    with pytest.raises(ZeroDivisionError), connections.holding(FakeConnection()):
         raise ZeroDivisionError
     assert len(connections) == 0
 

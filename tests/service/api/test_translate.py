@@ -128,10 +128,8 @@ def test_a_refusal_says_whether_to_try_again() -> None:
     assert message.field is None
 
 
-def test_a_failure_may_be_tried_again_if_the_worker_or_the_registry_says_so() -> None:
+def test_a_failure_may_be_tried_again_if_the_registry_says_so() -> None:
     failed = ipc.Failed(session="s", code="colour_invalid", message="m", field="f")
     assert translate.failure_message(failed, fatal=False).retryable is False
-    by_worker = ipc.Failed(session="s", code="colour_invalid", message="m", retryable=True)
-    assert translate.failure_message(by_worker, fatal=True).retryable is True
     by_registry = ipc.Failed(session="s", code="capacity", message="m")
     assert translate.failure_message(by_registry, fatal=True).retryable is True
