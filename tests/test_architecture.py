@@ -45,7 +45,8 @@ ROOMS: tuple[Room, ...] = (
     ),
     room(
         "service.worker",
-        "service.worker service.errors service.config service.ipc service.channel models cache torch numpy PIL av msgspec",
+        "service.worker service.errors service.config service.ipc service.channel models cache"
+        " torch numpy PIL msgspec",
         never="models.train asyncio",
     ),
     room("service.launch", "service uvicorn", never="service.commands service.cli"),

@@ -5,6 +5,7 @@ the decoded chunk, so the time it takes is that of the whole way.
 """
 
 import asyncio
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -31,6 +32,11 @@ class Loopback:
         self._runner.run(self._close())
         self._runner.close()
         self._endpoints.remove()
+
+    @property
+    def folder(self) -> Path:
+        """Where its sockets lie while it is open."""
+        return self._endpoints.folder
 
     def send(self, chunk: Chunk) -> Event:
         """From one end to the other; what came out there."""
