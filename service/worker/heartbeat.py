@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from service.ipc import Event, Heartbeat, IpcError
 from service.worker.loop import Progress
@@ -54,11 +53,12 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def watch_parent(pipe: BinaryIO, *, on_death: Callable[[], None]) -> threading.Thread:
-    """Call `on_death` when the other end of `pipe`, which the parent holds open and never writes to, is closed."""
+def watch_parent(pipe: int, *, on_death: Callable[[], None]) -> threading.Thread:
+    """Call `on_death` when the other end of `pipe` (a file descriptor), which the parent holds open, is closed."""
 
     def watch() -> None:
-        while pipe.read(1024):
+        # Not through a file object: a daemon thread inside one aborts the interpreter when it exits.
+        while os.read(pipe, 1024):
             pass
         on_death()
 

@@ -49,7 +49,7 @@ def main(pipe: BinaryIO) -> ExitCode:
     except ValueError as error:
         logger.error("expected one line of settings: %s", error)
         return ExitCode.START_FAILED
-    watch_parent(pipe, on_death=_orphaned)
+    watch_parent(pipe.fileno(), on_death=_orphaned)
     channel = WorkerChannel(settings.endpoints, settings.channel)
     try:
         return serve(settings, channel)
