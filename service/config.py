@@ -105,6 +105,7 @@ class ServiceConfig(BaseModel):
 def load_config(
     flags: Mapping[str, object] | None = None,
     file: Path | None = None,
+    *,
     environment: Mapping[str, str] | None = None,
 ) -> ServiceConfig:
     """The settings from flags, environment, file and defaults, in this order.

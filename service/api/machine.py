@@ -122,7 +122,7 @@ class Machine:
             case ipc.Failed():
                 return self._on_failed(event, now)
 
-    def fail(self, code: ErrorCode, message: str, now: float) -> tuple[Reply, ...]:
+    def fail(self, code: ErrorCode, message: str, *, now: float) -> tuple[Reply, ...]:
         """The connection cannot go on, whatever its state."""
         if self.state is State.CLOSED:
             return ()
@@ -153,13 +153,13 @@ class Machine:
         match self.state:
             case State.AWAITING_START:
                 message = f"No session was started within {config.start_timeout:g} s."
-                return self.fail(ErrorCode.START_TIMEOUT, message, now)
+                return self.fail(ErrorCode.START_TIMEOUT, message, now=now)
             case State.STARTING | State.STOPPING:
                 message = f"The engine did not answer within {config.answer_timeout:g} s."
-                return self.fail(ErrorCode.WORKER_STALLED, message, now)
+                return self.fail(ErrorCode.WORKER_STALLED, message, now=now)
             case State.STREAMING:
                 message = f"Nothing was heard of the client for {config.idle_timeout:g} s."
-                return self.fail(ErrorCode.IDLE_TIMEOUT, message, now)
+                return self.fail(ErrorCode.IDLE_TIMEOUT, message, now=now)
             case State.CLOSED:
                 return ()
 
@@ -168,7 +168,7 @@ class Machine:
     def _act(self, message: SessionStart | SessionInteraction | SessionPing | SessionStop, now: float) -> Outcome:
         match message:
             case SessionStart():
-                return self._start(message, now)
+                return self._start(message, now=now)
             case SessionInteraction():
                 return self._interact(message)
             case SessionPing():
@@ -240,12 +240,12 @@ class Machine:
         if self.state is State.STARTING:
             self._enter(State.STREAMING, now)
         limits = translate.session_limits(self._config)
-        return (Reply(translate.video_start(event, self._format, limits)),)
+        return (Reply(translate.video_start(event, self._format, limits=limits)),)
 
     def _on_chunk(self, event: ipc.Chunk, now: float) -> tuple[Reply, ...]:
         if not self._started or event.sequence != self._next_sequence:
             message = f"The engine sent chunk {event.sequence} where {self._next_sequence} was due."
-            return self.fail(ErrorCode.INTERNAL_ERROR, message, now)
+            return self.fail(ErrorCode.INTERNAL_ERROR, message, now=now)
         self._next_sequence += 1
         return (Reply(translate.chunk_metadata(event), payload=event.payload),)
 
@@ -253,7 +253,7 @@ class Machine:
         try:
             message = translate.done_message(event)
         except ValueError:
-            return self.fail(ErrorCode.INTERNAL_ERROR, "The engine's journal is not a JSON object.", now)
+            return self.fail(ErrorCode.INTERNAL_ERROR, "The engine's journal is not a JSON object.", now=now)
         self._enter(State.CLOSED, now)
         return (Reply(message, close=CloseCode.NORMAL),)
 

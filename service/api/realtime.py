@@ -62,7 +62,7 @@ class Connection:
 
     def end(self, code: ErrorCode, message: str) -> None:
         """Says a fatal error as the last word, unless the last word is said. Never waits."""
-        self._say(self._machine.fail(code, message, self._clock()))
+        self._say(self._machine.fail(code, message, now=self._clock()))
 
     # The worker's side: called by the router, so neither waits nor raises
 
@@ -71,7 +71,7 @@ class Connection:
             replies = self._machine.event(event, self._clock())
         except ValueError:
             logger.exception("session %s: %s is not a message", event.session, type(event).__name__)
-            replies = self._machine.fail(ErrorCode.INTERNAL_ERROR, "A fault of the server.", self._clock())
+            replies = self._machine.fail(ErrorCode.INTERNAL_ERROR, "A fault of the server.", now=self._clock())
         self._say(replies)
 
     def worker_lost(self, code: ErrorCode, message: str) -> None:
@@ -128,7 +128,7 @@ class Connection:
                 self._outbox.put(reply)
         except OutboxFull as error:
             logger.warning("session %s: client too slow (%s)", self._machine.session, error)
-            last = self._machine.fail(ErrorCode.SLOW_CONSUMER, "Too many messages wait for you.", self._clock())
+            last = self._machine.fail(ErrorCode.SLOW_CONSUMER, "Too many messages wait for you.", now=self._clock())
             for reply in last:
                 self._outbox.replace(reply)
         if self._timer is not None and not self._timer.expired():

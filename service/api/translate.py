@@ -71,7 +71,7 @@ def session_limits(config: ServiceConfig) -> SessionLimits:
     )
 
 
-def video_start(event: ipc.Started, media_format: MediaFormat, limits: SessionLimits) -> VideoStart:
+def video_start(event: ipc.Started, media_format: MediaFormat, *, limits: SessionLimits) -> VideoStart:
     return VideoStart(
         session_id=event.session,
         model=event.model,

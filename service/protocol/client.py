@@ -32,7 +32,7 @@ class _ClientModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def refusal(code: ErrorCode, field: str, expected: str, message: str) -> PydanticCustomError:
+def refusal(code: ErrorCode, message: str, *, field: str, expected: str) -> PydanticCustomError:
     """An error for a validator to raise; parse.py turns it back into a ProtocolError."""
     return PydanticCustomError(code.value, "{message}", {"field": field, "expected": expected, "message": message})
 
@@ -58,12 +58,14 @@ class _Prompted(_ClientModel):
         if self.prompt is not None and self.prompts is not None:
             raise refusal(
                 ErrorCode.PROMPT_CONFLICT,
-                "prompts",
-                "either `prompt` or `prompts`",
                 "Both `prompt` and `prompts` were given.",
+                field="prompts",
+                expected="either `prompt` or `prompts`",
             )
         if self.prompt is None and self.prompts is None:
-            raise refusal(ErrorCode.PROMPT_MISSING, "prompt", "`prompt` or `prompts`", "No prompt was given.")
+            raise refusal(
+                ErrorCode.PROMPT_MISSING, "No prompt was given.", field="prompt", expected="`prompt` or `prompts`"
+            )
         _check_weights(self.weighted_prompts)
         return self
 
@@ -84,12 +86,17 @@ def _check_weights(prompts: tuple[WeightedPrompt, ...]) -> None:
         if not 0.0 <= prompt.weight <= MAX_WEIGHT:
             raise refusal(
                 ErrorCode.WEIGHTS_INVALID,
-                f"prompts.{index}.weight",
-                f"a number from 0 to {MAX_WEIGHT:g}",
                 f"Weight {index} is {prompt.weight:g}.",
+                field=f"prompts.{index}.weight",
+                expected=f"a number from 0 to {MAX_WEIGHT:g}",
             )
     if sum(prompt.weight for prompt in prompts) == 0.0:
-        raise refusal(ErrorCode.WEIGHTS_INVALID, "prompts", "at least one weight above 0", "All weights are zero.")
+        raise refusal(
+            ErrorCode.WEIGHTS_INVALID,
+            "All weights are zero.",
+            field="prompts",
+            expected="at least one weight above 0",
+        )
 
 
 class SessionStart(_Prompted):

@@ -20,10 +20,10 @@ def settings_file(tmp_path: Path) -> Path:
 
 def test_flags_go_before_environment_before_file_before_default(settings_file: Path) -> None:
     environment = {"LONGTAKE_PORT": "2", "LONGTAKE_MAX_SECONDS": "2.5", "PORT": "9"}
-    config = load_config({"port": 3, "host": None}, settings_file, environment)
+    config = load_config({"port": 3, "host": None}, settings_file, environment=environment)
     assert (config.port, config.max_seconds, config.max_sessions, config.host) == (3, 2.5, 1, "127.0.0.1")
-    assert load_config(None, settings_file, environment).port == 2
-    assert load_config(None, settings_file, {}).port == 1
+    assert load_config(None, settings_file, environment=environment).port == 2
+    assert load_config(None, settings_file, environment={}).port == 1
     assert load_config(environment={}) == ServiceConfig()
 
 

@@ -272,8 +272,8 @@ def test_too_many_waiting_interactions_are_refused_and_may_be_sent_again() -> No
 
 def test_nothing_is_said_after_the_last_word() -> None:
     bench = in_state(State.STREAMING)
-    assert len(bench.machine.fail(ErrorCode.WORKER_DIED, "gone", bench.now)) == 1
-    assert bench.machine.fail(ErrorCode.WORKER_DIED, "gone", bench.now) == ()
+    assert len(bench.machine.fail(ErrorCode.WORKER_DIED, "gone", now=bench.now)) == 1
+    assert bench.machine.fail(ErrorCode.WORKER_DIED, "gone", now=bench.now) == ()
     assert bench.work() == []
     assert bench.say(SessionPing()) == []
     assert bench.machine.binary(1, bench.now) == Outcome()
@@ -317,7 +317,7 @@ class Anything(RuleBasedStateMachine):
     @precondition(lambda self: len(self.heard) > 20)
     @rule()
     def loses_the_worker(self) -> None:
-        self.heard += self.bench.machine.fail(ErrorCode.WORKER_DIED, "gone", self.bench.now)
+        self.heard += self.bench.machine.fail(ErrorCode.WORKER_DIED, "gone", now=self.bench.now)
 
     @invariant()
     def one_last_word(self) -> None:
