@@ -35,7 +35,7 @@ class PresetError(EngineError):
 
 
 class WeightsError(EngineError):
-    code = "weights_invalid"
+    code = "model_files_invalid"
 
 
 class PromptError(EngineError):

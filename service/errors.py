@@ -52,14 +52,21 @@ class ErrorCode(StrEnum):
     PROMPT_EMPTY = "prompt_empty"
     PROMPT_TOO_LONG = "prompt_too_long"
     WEIGHTS_INVALID = "weights_invalid"
+    PROMPTS_INVALID = "prompts_invalid"
+    PROMPT_INVALID = "prompt_invalid"
     MODEL_UNKNOWN = "model_unknown"
+    MODEL_UNAVAILABLE = "model_unavailable"
+    MODEL_FILES_INVALID = "model_files_invalid"
+    CONFIG_INVALID = "config_invalid"
     SIZE_INVALID = "size_invalid"
     SEED_INVALID = "seed_invalid"
     MODE_INVALID = "mode_invalid"
+    SINK_INVALID = "sink_invalid"
     TRANSITION_INVALID = "transition_invalid"
-    FORMAT_UNSUPPORTED = "format_unsupported"
     LENGTH_LIMIT = "length_limit"
     POSITION_LIMIT = "position_limit"
+    RESTORE_MISMATCH = "restore_mismatch"
+    ENGINE_ERROR = "engine_error"
     BINARY_UNEXPECTED = "binary_unexpected"
     SESSION_NOT_STARTED = "session_not_started"
     SESSION_ALREADY_STARTED = "session_already_started"
@@ -133,14 +140,21 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.PROMPT_EMPTY: _refused("A prompt has nothing in it that can be seen."),
     ErrorCode.PROMPT_TOO_LONG: _refused("A prompt has more characters than the limit."),
     ErrorCode.WEIGHTS_INVALID: _refused("A weight is negative or not finite, or all are zero."),
+    ErrorCode.PROMPTS_INVALID: _refused("The engine cannot blend these prompts."),
+    ErrorCode.PROMPT_INVALID: _refused("The engine cannot use this prompt."),
     ErrorCode.MODEL_UNKNOWN: _refused("No such model is loaded.", 404),
+    ErrorCode.MODEL_UNAVAILABLE: _refused("The model is known, but its files are not here.", 404),
+    ErrorCode.MODEL_FILES_INVALID: _refused("A file of the model is damaged or belongs to another."),
+    ErrorCode.CONFIG_INVALID: _refused("Settings or sizes do not fit together."),
     ErrorCode.SIZE_INVALID: _refused("The model cannot make pictures of this size."),
     ErrorCode.SEED_INVALID: _refused("The engine cannot use this seed."),
-    ErrorCode.MODE_INVALID: _refused("The engine does not know this mode or sink policy."),
+    ErrorCode.MODE_INVALID: _refused("The engine does not know this mode."),
+    ErrorCode.SINK_INVALID: _refused("The engine does not know this sink policy."),
     ErrorCode.TRANSITION_INVALID: _refused("The engine cannot make this transition."),
-    ErrorCode.FORMAT_UNSUPPORTED: _refused("The worker cannot encode this format."),
     ErrorCode.LENGTH_LIMIT: _refused("The session would be longer than the server allows."),
     ErrorCode.POSITION_LIMIT: _refused("The model has no positions for a video this long."),
+    ErrorCode.RESTORE_MISMATCH: _refused("A journal, latents or copy do not belong together."),
+    ErrorCode.ENGINE_ERROR: _refused("The engine refused, for a reason without a code of its own."),
     ErrorCode.BINARY_UNEXPECTED: _refused("A binary message came; clients send text only.", 400),
     ErrorCode.SESSION_NOT_STARTED: _refused("The message needs a session; `session.start` comes first.", 409),
     ErrorCode.SESSION_ALREADY_STARTED: _refused("This connection has its session already.", 409),

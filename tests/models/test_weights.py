@@ -211,7 +211,7 @@ def test_everything_wrong_is_named_at_once_and_nothing_is_loaded() -> None:
     ):
         assert part in message
     assert isinstance(caught.value, EngineError)
-    assert (caught.value.code, caught.value.field) == ("weights_invalid", "model")
+    assert (caught.value.code, caught.value.field) == ("model_files_invalid", "model")
     assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())
 
 

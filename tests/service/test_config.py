@@ -81,7 +81,8 @@ def test_settings_do_not_change() -> None:
 def test_every_setting_is_documented(name: str) -> None:
     field = ServiceConfig.model_fields[name]
     assert field.description
-    row = next((line for line in README.read_text("utf-8").splitlines() if line.startswith(f"| `{name}` |")), "")
+    section = README.read_text("utf-8").partition("\n## Settings\n")[2]
+    row = next((line for line in section.splitlines() if line.startswith(f"| `{name}` |")), "")
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells == [f"`{name}`", _shown(field.default), field.description]
 

@@ -1,11 +1,24 @@
 """The error registry: every code has its facts, every fatal one its close code, and the tree is as drawn."""
 
 import inspect
+from pathlib import Path
 
 import pytest
 
+import models.errors
 from service import errors
-from service.errors import REGISTRY, CloseCode, ErrorCode, ErrorFacts, ProtocolError, ServiceError, facts_of
+from service.errors import (
+    REGISTRY,
+    CloseCode,
+    ErrorCode,
+    ErrorFacts,
+    ProtocolError,
+    ServiceError,
+    WarningCode,
+    facts_of,
+)
+
+README = Path(__file__).parents[2] / "service" / "README.md"
 
 
 def test_every_code_has_facts() -> None:
@@ -24,6 +37,14 @@ def test_facts_are_complete(code: ErrorCode) -> None:
 
 def test_descriptions_differ() -> None:
     assert len({facts.description for facts in REGISTRY.values()}) == len(REGISTRY)
+
+
+def test_what_the_engine_refuses_has_an_entry() -> None:
+    base = models.errors.EngineError
+    kinds: list[type[models.errors.EngineError]] = [base, *base.__subclasses__()]
+    assert len(kinds) > 5
+    assert [kind.code for kind in kinds if kind.code not in REGISTRY] == []
+    assert len({kind.code for kind in kinds}) == len(kinds)
 
 
 def test_a_code_of_a_newer_engine_counts_as_a_refusal() -> None:
@@ -54,3 +75,19 @@ def test_every_error_is_drawn_in_the_tree() -> None:
     ]
     assert len(names) > 5
     assert [name for name in names if f" {name} " not in drawn and f"- {name}" not in drawn] == []
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_code_is_documented(code: ErrorCode) -> None:
+    facts = REGISTRY[code]
+    section = README.read_text("utf-8").partition("\n## Error codes\n")[2]
+    row = next((line for line in section.splitlines() if line.startswith(f"| `{code}` |")), "")
+    close = str(facts.close.value) if facts.close else ""
+    retryable = "yes" if facts.retryable else ""
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells == [f"`{code}`", str(facts.http_status), close, retryable, facts.description]
+
+
+@pytest.mark.parametrize("code", WarningCode)
+def test_every_warning_is_documented(code: WarningCode) -> None:
+    assert f"`{code}`" in README.read_text("utf-8")
