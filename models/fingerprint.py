@@ -41,7 +41,7 @@ def device_name(device: torch.device) -> str:
 
 
 def _cudnn_version() -> int | None:
-    version: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    version: int | None = torch.backends.cudnn.version()
     return version
 
 
