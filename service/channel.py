@@ -44,7 +44,7 @@ class ChannelLimits:
     send_timeout: float
     """Seconds that a send may wait at the high-water mark."""
     linger: float
-    """Seconds that closing may take to hand over what was sent."""
+    """Seconds that the worker's closing may take to hand over what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,11 +219,11 @@ class ApiChannel:
         return decode_event(await self._events.recv_multipart())
 
     def close(self) -> None:
-        """Free the sockets; what the worker does not read within `linger` is lost. May be called twice."""
+        """Free the sockets, at once: it is closed when the worker has ended. May be called twice."""
         if self._closed:
             return
         self._closed = True
-        self._commands.close()
+        self._commands.close(linger=0)
         self._events.close()
         self._context.term()
 

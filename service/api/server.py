@@ -6,7 +6,9 @@ close timeout; at shutdown sessions end first, connections then, and only then t
 """
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
@@ -59,11 +61,16 @@ def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
 
 
 class Server(uvicorn.Server):
-    """Drains the app before the sockets are closed; a second interrupt cuts that short."""
+    """Drains the app before the sockets are closed; `force_exit` cuts that short."""
 
     def __init__(self, config: uvicorn.Config, state: ApiState) -> None:
         super().__init__(config)
         self._state = state
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are for whoever runs this server beside a worker: uvicorn would raise them again at the end."""
+        yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         draining = asyncio.create_task(self._state.drain())

@@ -10,7 +10,6 @@ import logging
 import os
 import signal
 import sys
-from enum import IntEnum
 from types import FrameType
 from typing import BinaryIO, NoReturn
 
@@ -19,24 +18,12 @@ from service.channel import WorkerChannel
 from service.ipc import Dead, IpcError, Ready
 from service.worker.heartbeat import HeartbeatThread, watch_parent
 from service.worker.loop import Loop
-from service.worker.settings import WorkerSettings, settings_from_json
+from service.worker.settings import ExitCode, WorkerSettings, settings_from_json
 from service.worker.warmup import load_engine, warm_up
 
 logger = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-
-
-class ExitCode(IntEnum):
-    DRAINED = 0
-    ENGINE_FAILED = 1
-    """Something broke that the worker cannot go on after."""
-    START_FAILED = 2
-    """The settings, the preset or its files cannot be used."""
-    ORPHANED = 3
-    """The parent process is gone."""
-    CHANNEL_FAILED = 4
-    """The API process does not read, or speaks something else."""
 
 
 def main(pipe: BinaryIO) -> ExitCode:
@@ -48,7 +35,7 @@ def main(pipe: BinaryIO) -> ExitCode:
         settings = settings_from_json(pipe.readline())
     except ValueError as error:
         logger.error("expected one line of settings: %s", error)
-        return ExitCode.START_FAILED
+        return ExitCode.REFUSED
     watch_parent(pipe.fileno(), on_death=_orphaned)
     channel = WorkerChannel(settings.endpoints, settings.channel)
     try:
@@ -58,20 +45,9 @@ def main(pipe: BinaryIO) -> ExitCode:
 
 
 def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
-    """Load, warm up, say READY and run; whatever goes wrong is turned into last words and an exit code."""
-    code, words = ExitCode.START_FAILED, "start_failed"
+    """Run the worker; whatever goes wrong is turned into last words and an exit code."""
     try:
-        engine = load_engine(settings)
-        facts = warm_up(engine, threads=settings.threads)
-        code, words = ExitCode.ENGINE_FAILED, "engine_failed"
-        loop = Loop(engine, facts, settings, channel=channel)
-        signal.signal(signal.SIGTERM, lambda _number, _frame: loop.ask_drain())
-        channel.send(Ready(facts=facts))
-        heartbeat = HeartbeatThread(loop.progress, send=channel.send, interval=settings.heartbeat_interval)
-        try:
-            loop.run()
-        finally:
-            heartbeat.stop()
+        _run(settings, channel)
         return ExitCode.DRAINED
     except IpcError as error:
         logger.error("the channel failed: %s", error)
@@ -79,10 +55,24 @@ def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
     except EngineError as error:
         logger.error("the engine refuses: %s", error)
         _last_words(channel, error.code, str(error))
-    except Exception as error:  # the process's boundary: said, logged and ended, never tried again
+        return ExitCode.REFUSED
+    except Exception as error:  # the process's boundary: said, logged and ended, never tried again here
         logger.exception("the worker ends")
-        _last_words(channel, words, f"{type(error).__name__}: {error}")
-    return code
+        _last_words(channel, "engine_failed", f"{type(error).__name__}: {error}")
+        return ExitCode.FAILED
+
+
+def _run(settings: WorkerSettings, channel: WorkerChannel) -> None:
+    engine = load_engine(settings)
+    facts = warm_up(engine, threads=settings.threads)
+    loop = Loop(engine, facts, settings, channel=channel)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.ask_drain())
+    channel.send(Ready(facts=facts))
+    heartbeat = HeartbeatThread(loop.progress, send=channel.send, interval=settings.heartbeat_interval)
+    try:
+        loop.run()
+    finally:
+        heartbeat.stop()
 
 
 def _last_words(channel: WorkerChannel, code: str, message: str) -> None:

@@ -1,14 +1,27 @@
-"""What a worker process is told when it starts: one value, given as one line of JSON on its standard input.
+"""What a worker process is told when it starts, as one line of JSON on its standard input, and how it ends.
 
 Knows nothing of where the values come from (`service/config.py` and `service/launch.py` do), so that the worker
 needs neither the environment nor the settings library. Unknown and missing fields are errors.
 """
 
+from enum import IntEnum
 from pathlib import Path
 
 import msgspec
 
 from service.channel import ChannelLimits, Endpoints
+
+
+class ExitCode(IntEnum):
+    DRAINED = 0
+    FAILED = 1
+    """Something broke that the worker cannot go on after."""
+    REFUSED = 2
+    """The settings, the preset or its files cannot be used: another start would end in the same way."""
+    ORPHANED = 3
+    """The parent process is gone."""
+    CHANNEL_FAILED = 4
+    """The API process does not read, or speaks something else."""
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

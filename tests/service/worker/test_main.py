@@ -26,8 +26,7 @@ from service.ipc import (
     Start,
     Started,
 )
-from service.worker.main import ExitCode
-from service.worker.settings import settings_to_json
+from service.worker.settings import ExitCode, settings_to_json
 from tests.service.worker.fakes import LIMITS, SETTINGS
 
 START_TIMEOUT = 60.0
@@ -145,7 +144,7 @@ async def test_a_fault_of_the_engine_is_said_and_ends_the_process() -> None:
         await process.channel.send(start("break", credits=9))
         dead = await process.next(Dead)
         assert dead == Dead(code="engine_failed", message="RuntimeError: CUDA error: device-side assert triggered")
-        assert await process.exit_code() == ExitCode.ENGINE_FAILED
+        assert await process.exit_code() == ExitCode.FAILED
 
 
 async def test_a_hung_engine_still_beats_and_tells_how_long_it_has_not_moved() -> None:
@@ -163,14 +162,14 @@ async def test_a_hung_engine_still_beats_and_tells_how_long_it_has_not_moved() -
 @pytest.mark.parametrize(
     ("preset", "changes", "code", "said"),
     [
-        ("fake-raise", {}, ExitCode.START_FAILED, Dead(code="start_failed", message="RuntimeError: no such device")),
+        ("fake-raise", {}, ExitCode.FAILED, Dead(code="engine_failed", message="RuntimeError: no such device")),
         (
             "unknown",
             {},
-            ExitCode.START_FAILED,
+            ExitCode.REFUSED,
             Dead(code="model_unknown", message="expected a fake preset, got 'unknown'"),
         ),
-        ("fake", {"generator": "no.such.module:load"}, ExitCode.START_FAILED, None),
+        ("fake", {"generator": "no.such.module:load"}, ExitCode.REFUSED, None),
         ("fake-exit", {}, 42, None),
     ],
 )
@@ -190,11 +189,11 @@ async def test_sigterm_while_loading_ends_it_at_once() -> None:
         assert await process.exit_code() == ExitCode.DRAINED
 
 
-def test_settings_that_cannot_be_read_are_a_failed_start() -> None:
+def test_settings_that_cannot_be_read_are_refused() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "service.worker.main"], input=b'{"preset": 3}\n', capture_output=True, timeout=60
     )
-    assert done.returncode == ExitCode.START_FAILED
+    assert done.returncode == ExitCode.REFUSED
     assert b"expected one line of settings" in done.stderr
 
 
