@@ -50,15 +50,22 @@ class Connection:
         writer = asyncio.create_task(self._write(), name="websocket-writer")
         try:
             await asyncio.wait({reader, writer}, return_when=asyncio.FIRST_COMPLETED)
-            if reader.done() and (fault := reader.exception()) is not None:
-                logger.error("session %s: reading failed", self._machine.session, exc_info=fault)
+            if self._failed(reader):
                 self.end(ErrorCode.INTERNAL_ERROR, "A fault of the server.")
                 await asyncio.wait({writer}, timeout=self._config.close_timeout)
+            self._failed(writer)
         finally:
             reader.cancel()
             writer.cancel()
             await asyncio.gather(reader, writer, return_exceptions=True)
             await self._worker.release(self._machine.session)
+
+    def _failed(self, task: "asyncio.Task[None]") -> bool:
+        """Whether a task ended by a fault of ours, which is logged: the connection ends, the others go on."""
+        if not task.done() or (fault := task.exception()) is None:
+            return False
+        logger.error("session %s: %s failed", self._machine.session, task.get_name(), exc_info=fault)
+        return True
 
     def end(self, code: ErrorCode, message: str) -> None:
         """Says a fatal error as the last word, unless the last word is said. Never waits."""

@@ -111,12 +111,13 @@ async def test_ready_follows_the_worker(service: Running) -> None:
 
 
 async def test_ready_wants_a_fresh_heartbeat() -> None:
-    config = FAST.model_copy(update={"heartbeat_interval": 30.0, "heartbeat_timeout": 0.05})
-    async with running(config) as service:
-        assert (await get(service, "/readyz")).status_code == 200
+    config = FAST.model_copy(update={"heartbeat_interval": 30.0, "heartbeat_timeout": 0.3})
+    async with running(config) as service, asyncio.timeout(PATIENCE):
+        while (await get(service, "/readyz")).status_code != 200:
+            await asyncio.sleep(0.01)
         service.worker.frozen = True
-        await asyncio.sleep(0.2)
-        answer = await get(service, "/readyz")
+        while (answer := await get(service, "/readyz")).status_code == 200:
+            await asyncio.sleep(0.01)
         assert (answer.status_code, answer.json()["worker"]) == (503, "ready")
 
 
