@@ -66,14 +66,15 @@ def draw(
     frames = config.single_frames if config.streams + config.switches == 0 else BLOCK_FRAMES
     latents, cover = _gather(pool, tables, frames, generator)
     tokens = _tokens(encoder, prompts, config.prompt_dropout, generator)
+    distinct, number = tokens.unique(dim=0, return_inverse=True)
     rows = TrainingRows(
         latents=latents,
         cover=cover,
         noise=torch.randn(latents.shape, generator=generator),
         sigma=sigma,
         loss_weight=tables.noisy.float(),
-        tokens=tokens,
-        prompt=2 * sample + tables.new_prompt.long(),
+        tokens=distinct,
+        prompt=number[2 * sample + tables.new_prompt.long()],
     )
     return Drawn(rows=rows, tables=tables)
 
@@ -118,8 +119,10 @@ def _captions(
     else:
         shown = int(min(row.block for row in rows) >= int(pool.switch[clip]))
         sets = (shown, shown)
-    first, second = (caption(attributes_of(pool.attributes[clip, index]), generator) for index in sets)
-    return first, second
+    first = caption(attributes_of(pool.attributes[clip, sets[0]]), generator)
+    if sets[0] == sets[1]:
+        return first, first
+    return first, caption(attributes_of(pool.attributes[clip, sets[1]]), generator)
 
 
 def _levels(
@@ -148,7 +151,8 @@ def _gather(pool: ClipPool, tables: RowTables, frames: int, generator: torch.Gen
 def _tokens(encoder: WordEncoder, prompts: list[str], dropout: float, generator: torch.Generator) -> Tensor:
     """Tokens [P,L]; some prompts are dropped whole, some words made unknown."""
     tokens = torch.stack([encoder.tokenize(prompt) for prompt in prompts])
-    unknown = (torch.rand(tokens.shape, generator=generator) < UNKNOWN_SHARE) & (tokens != PAD_TOKEN)
+    chance = torch.rand(len(prompts) // 2, tokens.shape[1], generator=generator).repeat_interleave(2, dim=0)
+    unknown = (chance < UNKNOWN_SHARE) & (tokens != PAD_TOKEN)
     tokens = torch.where(unknown, UNKNOWN_TOKEN, tokens)
     dropped = torch.rand(len(prompts) // 2, generator=generator) < dropout
     return torch.where(dropped.repeat_interleave(2)[:, None], PAD_TOKEN, tokens)

@@ -145,7 +145,7 @@ class Trainer:
             attend=attend,
             object_weight=self.config.object_weight,
         )
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         norm = self.optimiser.step(self.step, self.seconds / (60 * self.config.minutes))
         self.pool.refresh(self.config.pool.fresh, self.generator)
         noisy = drawn.tables.noisy

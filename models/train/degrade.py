@@ -1,0 +1,36 @@
+"""Damage rendered clips as a small model would: codec round trip, blur, patchy and fine noise.
+
+Knows pixels and the codec. Used to calibrate the detectors and to say how far they can be trusted.
+"""
+
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d, interpolate
+
+from models.train.codec import decode_latents, encode_clips
+from models.vae import LinearCodec
+
+FINE_NOISE: Final = 0.05
+PATCH_NOISE: Final = 0.03
+BLUR: Final = (0.06, 0.24, 0.40, 0.24, 0.06)
+
+
+def degrade(frames_NT3HW: Tensor, codec: LinearCodec, generator: torch.Generator) -> Tensor:
+    """Damaged copies of clips; T is a multiple of the codec's frames."""
+    count, frames, _, height, width = frames_NT3HW.shape
+    passed = decode_latents(codec, encode_clips(codec, frames_NT3HW))
+    blurred = _blur(passed.flatten(0, 1))
+    fine = FINE_NOISE * torch.randn(blurred.shape, generator=generator)
+    coarse = PATCH_NOISE * torch.randn(count * frames, 3, height // 8, width // 8, generator=generator)
+    patches = interpolate(coarse, scale_factor=8.0, mode="nearest")
+    return (blurred + fine + patches).clamp(0, 1).unflatten(0, (count, frames))
+
+
+def _blur(frames_N3HW: Tensor) -> Tensor:
+    """A small separable blur, edges repeated."""
+    kernel = torch.tensor(BLUR)
+    padded = torch.nn.functional.pad(frames_N3HW, (2, 2, 2, 2), mode="replicate")
+    flat = padded.flatten(0, 1)[:, None]
+    return conv2d(conv2d(flat, kernel[None, None, :, None]), kernel[None, None, None, :]).reshape(frames_N3HW.shape)
