@@ -80,7 +80,7 @@ async def run_take(options: StreamOptions) -> StreamReport:
         frames = round(options.seconds * info.fps)
         recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
         with recorder, _stopping_on_interrupt(session):
-            take = _Take(session, schedule, recorder, paced=options.pacing == "realtime")
+            take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime")
             await take.play()
         if session.done is not None and options.files.journal is not None:
             options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
@@ -112,7 +112,7 @@ def _messages(options: StreamOptions) -> list[_Cue]:
 class _Take:
     """The running take: chunks are taken in one task, prompts are sent in another."""
 
-    def __init__(self, session: Session, schedule: list["_Cue"], recorder: Recorder, *, paced: bool) -> None:
+    def __init__(self, session: Session, schedule: list["_Cue"], *, recorder: Recorder, paced: bool) -> None:
         self._session = session
         self._schedule = schedule
         self._recorder = recorder

@@ -8,6 +8,7 @@ import {
 } from "./player.js";
 
 const SUBPROTOCOL = "longtake.v1";
+const FIRST = "first"; // stands for the prompt that the shot began with, which has no event id
 const MODE_HINTS = {
   recache: "The shot goes on, and turns into what you ask for.",
   flush: "Only the last moment is kept, so the change is quicker and freer.",
@@ -38,7 +39,6 @@ class Shot {
   constructor(text, seed) {
     this.firstPrompt = text;
     this.seed = seed;
-    this.startedAt = performance.now();
     this.socket = new WebSocket(socketUrl(document.baseURI), [SUBPROTOCOL]);
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => this.start();
@@ -49,6 +49,7 @@ class Shot {
   start() {
     this.state = "starting";
     this.startedAt = performance.now();
+    this.book.sent(FIRST, this.firstPrompt, this.startedAt);
     this.send({ type: "session.start", prompt: this.firstPrompt, seed: this.seed, format: "jpeg" });
     refresh();
   }
@@ -107,7 +108,7 @@ class Shot {
     this.buffer = new JitterBuffer({ fps: message.fps, target: block, most: 4 * block });
     canvas.width = message.width;
     canvas.height = message.height;
-    setNow(this.firstPrompt);
+    this.book.queued(FIRST, performance.now());
     tell(`Running, with seed ${this.seed}.`);
   }
 
@@ -124,8 +125,11 @@ class Shot {
     if (metadata === null || this.buffer === null) throw new Error("bytes that nothing announced");
     if (!this.order.accept(metadata.sequence)) return;
     const now = performance.now();
-    if (this.firstFrame === null) this.firstFrame = now - this.startedAt;
     const frames = splitChunk(metadata, bytes);
+    if (this.firstFrame === null) {
+      this.firstFrame = now - this.startedAt;
+      this.book.received({ ...metadata, event_ids: [FIRST] }, now);
+    }
     this.book.received(metadata, now);
     // One chunk after the other, so that they reach the buffer in order however long each takes to decode.
     this.decoding = this.decoding.then(() => this.decode(metadata.format, frames));
@@ -155,7 +159,7 @@ class Shot {
     this.rate.add(now);
     for (const entry of this.book.shown(frame.sequence, now)) {
       setNow(entry.prompt);
-      element("latency").textContent = duration(entry.shown - entry.sent);
+      if (entry.id !== FIRST) element("latency").textContent = duration(entry.shown - entry.sent);
       refresh();
     }
   }

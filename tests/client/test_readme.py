@@ -1,0 +1,70 @@
+"""client/README.md does what it says: its program and its command run, against the fake server."""
+
+import asyncio
+import json
+import re
+import shlex
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from client.report import StreamReport, SwitchReport
+from tests.client.fake_server import Peer, fake_server, whole_take
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    assert len(found) == 1, f"expected one {language} block, found {len(found)}"
+    return str(found[0])
+
+
+async def script(peer: Peer) -> None:
+    await whole_take(peer, chunk_seconds=0.02)
+
+
+async def run_beside_server(*words: str, folder: Path) -> str:
+    """The standard output of a command that ends well; SERVER in its words is the fake server's address."""
+    async with fake_server(script) as server:
+        command = [word.replace("SERVER", server.url) for word in words]
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE
+        )
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
+
+
+async def test_program(tmp_path: Path) -> None:
+    program = block("python").replace("ws://127.0.0.1:8000", "SERVER")
+    lines = (await run_beside_server(sys.executable, "-c", program, folder=tmp_path)).splitlines()
+    assert lines[0] == "32x16 at 16.0 frames a second"
+    assert lines[1] == "0 0.0 (12, 16, 32, 3)"
+    assert len(lines) == 1 + 16 + 1
+    assert lines[-1].startswith("SwitchReport(prompt='a harbour at night'")
+
+
+async def test_command(tmp_path: Path) -> None:
+    words = shlex.split(block("sh"))
+    assert words[0] == "longtake"
+    command = [sys.executable, "-m", "service", *words[1:], "--url", "SERVER", "--pacing", "none"]
+    output = await run_beside_server(*command, folder=tmp_path)
+    report = json.loads(output.splitlines()[-1])
+    assert (report["frames"], report["missing"]) == (168, 0)
+    assert [switch["prompt"] for switch in report["switches"]] == ["a harbour at night"]
+    assert (tmp_path / "take.mp4").stat().st_size > 0
+
+
+def test_every_figure_of_the_report_is_explained() -> None:
+    table = TEXT.partition("The last line under `--json`")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)`", table))
+    assert named == {field.name for kind in (StreamReport, SwitchReport) for field in fields(kind)} - {"prompt"}
+
+
+def test_every_file_is_in_the_table() -> None:
+    table = TEXT.partition("\n## ")[0]
+    here = {file.name for file in (ROOT / "client").glob("*.py")} - {"__init__.py"}
+    assert here == set(re.findall(r"`(\w+\.py)`", table))
