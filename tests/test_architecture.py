@@ -49,6 +49,10 @@ ROOMS: tuple[Room, ...] = (
         " torch numpy PIL msgspec",
         never="models.train asyncio",
     ),
+    room(
+        "service.supervisor",
+        "service.api.worker_client service.worker.settings service.config service.ipc service.channel",
+    ),
     room("service.launch", "service uvicorn", never="service.commands service.cli"),
     room("service.commands", "service models client torch numpy tqdm typer", never="service.cli"),
     room("service.cli", f"{WIRE} service.commands client.errors models.errors typer"),

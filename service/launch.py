@@ -1,0 +1,106 @@
+"""The service as a whole: the web server in this process, a supervised worker beside it, and an end in order.
+
+Knows signals, the listening socket and exit codes; knows nothing of sessions or of how a worker is kept running.
+Invariants: both halves end together, whichever ends first; nothing of either is left; the exit code is 0 only if the
+end was asked for by a signal.
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from enum import IntEnum
+
+from service.api.app import create_app
+from service.api.server import Server, build_server
+from service.api.worker_client import WorkerClient, WorkerState
+from service.config import ServiceConfig
+from service.ipc import IpcError
+from service.supervisor import DEFAULT_LOADER, Supervisor
+
+logger = logging.getLogger(__name__)
+
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
+
+
+class ServiceExit(IntEnum):
+    ASKED = 0
+    LOST = 1
+    """The worker is lost for good, or the address cannot be listened on."""
+
+
+def run_service(config: ServiceConfig, *, loader: str = DEFAULT_LOADER) -> int:
+    """Serve until a signal comes or the worker is lost for good. Returns the process's exit code.
+
+    Args:
+        loader: `module:function` that makes the engine, in the worker's process.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        with listen(config.host, config.port) as listener:
+            return asyncio.run(_serve(config, listener, loader=loader))
+    except OSError as error:
+        logger.error("cannot serve on %s port %d: %s", config.host, config.port, error)
+    except IpcError as error:
+        logger.error("cannot reach a worker: %s", error)
+    return ServiceExit.LOST
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket, so that a port in use is known before a worker is loaded. Raises OSError."""
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
+async def _serve(config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
+    client = WorkerClient(config)
+    server = build_server(create_app(config, client), config)
+    supervisor = Supervisor(config, client, loader=loader)
+    _end_on_signals(server)
+    address = page_address(listener)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    supervising = asyncio.create_task(supervisor.run())
+    announcing = asyncio.create_task(_announce(client, address))
+    try:
+        await asyncio.wait({serving, supervising}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        announcing.cancel()
+        await supervisor.stop()
+        asked = await supervising
+    return ServiceExit.ASKED if asked else ServiceExit.LOST
+
+
+async def _announce(client: WorkerClient, address: str) -> None:
+    await client.wait_for(WorkerState.READY)
+    sys.stdout.write(f"Longtake is ready: {address}\n")
+    sys.stdout.flush()
+
+
+def _end_on_signals(server: Server) -> None:
+    """The first signal ends the service in order, a second one without waiting for sessions."""
+
+    def end() -> None:
+        server.force_exit = server.should_exit
+        server.should_exit = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, end)
+
+
+def page_address(listener: socket.socket) -> str:
+    """Where a browser on this machine finds the page."""
+    host, port = listener.getsockname()[:2]
+    if host in _ANY_ADDRESS:
+        host = "localhost"
+    return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
