@@ -122,6 +122,8 @@ class WorkerClient:
     async def serve(self, link: WorkerLink) -> None:
         """Runs one start of the worker until it is lost or has ended after `drain`; never raises for its faults."""
         assert self._link is None, "expected one link at a time"
+        if self.state is WorkerState.DRAINING:
+            return
         self._link = link
         self._heard_at = self._clock()
         self.loss = ""
@@ -133,9 +135,10 @@ class WorkerClient:
             self.lose("the link to the engine was closed")
 
     async def drain(self) -> None:
-        """Takes no new session and waits until the others have ended, `drain_timeout` at most; then ends them."""
-        if self._link is None:
-            return
+        """Takes no new session and waits until the others have ended, `drain_timeout` at most; then ends them.
+
+        This is for good: the state stays DRAINING, and no other worker is served.
+        """
         self._enter(WorkerState.DRAINING)
         await self._send(ipc.Shutdown())
         try:
@@ -154,11 +157,10 @@ class WorkerClient:
         self.facts = None
         self.heartbeat = None
         self.loss = reason
-        draining = self.state is WorkerState.DRAINING
-        self._enter(WorkerState.LOST)
-        if draining:
+        if self.state is WorkerState.DRAINING:
             self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
             return
+        self._enter(WorkerState.LOST)
         logger.error("the worker is lost: %s", reason)
         self._end_all(ErrorCode.WORKER_DIED, f"The engine stopped: {reason}.")
 
@@ -177,7 +179,8 @@ class WorkerClient:
         match event:
             case ipc.Ready():
                 self.facts = event.facts
-                self._enter(WorkerState.READY)
+                if self.state is WorkerState.LOADING:
+                    self._enter(WorkerState.READY)
             case ipc.Heartbeat():
                 self._on_heartbeat(event)
             case ipc.Dead():

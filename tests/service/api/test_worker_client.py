@@ -222,8 +222,32 @@ async def test_draining_ends_what_does_not_end_by_itself() -> None:
         assert ear.losses == [ErrorCode.SERVER_DRAINING]
 
 
+async def test_draining_is_for_good() -> None:
+    async with serving() as (client, _):
+        await client.drain()
+        client.lose("it ended")
+        await asyncio.sleep(0.05)
+        assert (client.state, client.ready) == (WorkerState.DRAINING, False)
+        await client.serve(MemoryWorker().link)
+        assert client.state is WorkerState.DRAINING
+
+
+async def test_a_worker_that_is_ready_too_late_is_not_used() -> None:
+    client, worker = WorkerClient(CONFIG), MemoryWorker()
+    serve = asyncio.create_task(client.serve(worker.link))
+    await asyncio.sleep(0)
+    await client.drain()
+    worker.worker.ready()
+    await asyncio.sleep(0.05)
+    assert (client.state, client.ready) == (WorkerState.DRAINING, False)
+    serve.cancel()
+    await asyncio.gather(serve, return_exceptions=True)
+
+
 async def test_draining_without_a_worker_is_done_at_once() -> None:
-    await WorkerClient(CONFIG).drain()
+    client = WorkerClient(CONFIG)
+    await client.drain()
+    assert client.state is WorkerState.DRAINING
 
 
 async def test_a_session_over_the_real_channel() -> None:
