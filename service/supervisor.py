@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from service.api.worker_client import WorkerClient
+from service.api.worker_client import WorkerClient, WorkerState
 from service.channel import ApiChannel, ChannelLimits, Endpoints
 from service.config import ServiceConfig
 from service.ipc import Command, Event
@@ -99,8 +99,8 @@ class Supervisor:
         """
         while True:
             code = await self._run_once()
-            if self._stopping.is_set():
-                return True
+            if self._stopping.is_set() or self._client.state is WorkerState.DRAINING:
+                return True  # a worker that was asked to end is not started again
             if code == ExitCode.REFUSED:
                 logger.error("the worker cannot be started: %s", self._client.loss)
                 return False
