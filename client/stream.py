@@ -7,6 +7,7 @@ what was recorded can be played whatever ends the take.
 
 import asyncio
 import json
+import math
 import signal
 import threading
 import time
@@ -25,6 +26,7 @@ from client.report import ChunkArrival, StreamReport, SwitchReport, build_report
 from client.requests import Media, Prompt, PromptChange, interaction_message, prompt_text
 from client.switch import Switch
 from service.protocol.client import Pacing, SessionInteraction
+from service.protocol.server import VideoStart
 
 Schedule = Literal["client", "server"]
 
@@ -77,7 +79,7 @@ async def run_take(options: StreamOptions) -> StreamReport:
             pacing=options.pacing,
             max_seconds=options.seconds,
         )
-        frames = round(options.seconds * info.fps)
+        frames = expected_frames(info, options.seconds)
         recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
         with recorder, _stopping_on_interrupt(session):
             take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime")
@@ -85,6 +87,12 @@ async def run_take(options: StreamOptions) -> StreamReport:
         if session.done is not None and options.files.journal is not None:
             options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
         return take.report()
+
+
+def expected_frames(info: VideoStart, seconds: float) -> int:
+    """Frames of a take that is never cut: whole chunks, as many as `seconds` need."""
+    rest = max(0, math.ceil(seconds * info.fps) - info.first_block_frames)
+    return info.first_block_frames + math.ceil(rest / info.frames_per_block) * info.frames_per_block
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from client.connection import ClientOptions
 from client.errors import ConnectFailed, SessionFailed
 from client.recording import TakeFiles
 from client.requests import PromptChange
-from client.stream import StreamOptions, run, run_take
+from client.stream import StreamOptions, expected_frames, run, run_take
 from service.errors import ProtocolError
 from service.protocol.client import SessionInteraction, WeightedPrompt
 from tests.client.fake_server import FRAMES, Peer, fake_server, make_chunk, whole_take
@@ -147,6 +147,19 @@ async def test_lost_chunks_leave_a_gap_in_the_video(tmp_path: Path) -> None:
         report = await run_take(StreamOptions("a fox", 3.0, url=server.url, files=files, client=QUICK))
     assert (report.chunks, report.missing, report.frames) == (2, 1, 2 * FRAMES)
     assert frame_times(tmp_path / "take.mp4") == [Fraction(index, 16) for index in [*range(12), *range(24, 36)]]
+
+
+@pytest.mark.parametrize(
+    ("first", "seconds", "expected"),
+    [(12, 0.1, 12), (12, 0.75, 12), (12, 0.76, 24), (12, 8.0, 132), (9, 0.5, 9), (9, 8.0, 129)],
+)
+async def test_progress_bar_counts_whole_chunks(first: int, seconds: float, expected: int) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start(first_block_frames=first)
+        await peer.done(0)
+
+    async with fake_server(script) as server, connect(server.url, QUICK) as session:
+        assert expected_frames(await session.start("a fox"), seconds) == expected
 
 
 async def test_interrupt_ends_the_take_properly(tmp_path: Path) -> None:
