@@ -116,7 +116,7 @@ class Shot {
     const words = explain({ ...error, fatal: false });
     if (id !== undefined) this.book.failed(id, `refused: ${words}`);
     alertUser(words);
-    if (this.state === "starting") this.end("");
+    if (this.state === "starting") this.fail(words);
   }
 
   media(bytes) {
@@ -167,6 +167,7 @@ class Shot {
   fail(words) {
     if (this.state === "ended") return;
     alertUser(words);
+    if (prompt.value === "") prompt.value = this.firstPrompt; // so that Start is enough to try again
     this.end("");
   }
 
