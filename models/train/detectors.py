@@ -189,8 +189,8 @@ def _crop_around(pictures_NHW: Tensor, x: Tensor, y: Tensor, side: int) -> Tenso
 
 
 def read_motion(x_T: Tensor, y_T: Tensor, present_T: Tensor) -> int:
-    """Which motion a track of at least 24 frames shows, as an index into MOTIONS, by how far it reaches in x and y."""
-    if int(present_T.sum()) < MOTION_FRAMES // 2:
+    """Which motion a track over 24 frames shows, as an index into MOTIONS, by how far it reaches in x and y."""
+    if 2 * int(present_T.sum()) < len(present_T):
         return MOTIONS.index("rests")
     across, down = _reach(x_T[present_T]), _reach(y_T[present_T])
     if across < 0.07:
