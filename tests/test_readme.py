@@ -54,6 +54,7 @@ def service() -> Iterator[str]:
         yield address
 
 
+@pytest.mark.system
 @pytest.mark.parametrize("block", THROUGH_SERVICE, ids=lambda block: f"line-{block.line}")
 def test_block_runs_through_a_service(block: CodeBlock, folder: Path, service: str) -> None:
     run_block(block, folder, block.script(service))
