@@ -98,7 +98,7 @@ class FakeJournal:
     events: list[tuple[int, str]]
 
     def to_json(self) -> str:
-        return json.dumps(self.events)
+        return json.dumps({"events": self.events})
 
 
 @dataclass(slots=True)

@@ -1,121 +1,34 @@
 """The loop with a fake engine: turns, interruptions, credits, pacing, and errors that stay with their session."""
 
-import functools
 import itertools
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
 
-import msgspec
 import pytest
 
 from models.errors import PositionLimitError
-from service.errors import ErrorCode
 from service.ipc import (
     Applied,
     Chunk,
-    Command,
     Credit,
     Ended,
-    Event,
     Failed,
-    Interact,
     IpcError,
-    Mode,
-    Pacing,
-    Pause,
-    Prompt,
     Queued,
     Rejected,
-    Resume,
-    SessionEvent,
     Shutdown,
-    Start,
     Started,
     Stop,
     Superseded,
 )
-from service.worker.loop import Loop
-from service.worker.settings import WorkerSettings
 from tests.service.worker.fakes import (
-    FACTS,
     FIRST_FRAMES,
     FPS,
     FRAMES_PER_BLOCK,
     PASSES,
-    SETTINGS,
-    Clock,
-    FakeChannel,
-    FakeEngine,
     FakeStream,
     fake_frames,
 )
-
-PATIENCE = 5.0
-
-
-class Stage:
-    """A loop over fakes. Whenever it would rest, what was made has left, and the next act is played; then it ends."""
-
-    def __init__(self, **changes: object) -> None:
-        self.clock = Clock()
-        self.engine = FakeEngine()
-        self.channel = FakeChannel(self.clock)
-        settings: WorkerSettings = msgspec.structs.replace(SETTINGS, **changes)
-        self.loop = Loop(self.engine, FACTS, settings, channel=self.channel, clock=self.clock)
-        self.channel.script = self._rest
-        self._acts: list[Callable[[], None]] = []
-
-    def play(self, *acts: Sequence[Command] | Callable[[], None]) -> list[Event]:
-        for act in acts:
-            self._acts.append(act if callable(act) else functools.partial(self.channel.put, *act))
-        self.loop.run()
-        return self.channel.sent
-
-    def of(self, kind: type[SessionEvent], session: str = "") -> list[SessionEvent]:
-        events = [event for event in self.channel.sent if isinstance(event, kind)]
-        return [event for event in events if session in ("", event.session)]
-
-    def chunks(self, session: str = "") -> list[Chunk]:
-        return [event for event in self.of(Chunk, session) if isinstance(event, Chunk)]
-
-    def wait_for_media(self) -> None:
-        ends_at = time.monotonic() + PATIENCE
-        while len(self.chunks()) < self.loop.progress.blocks and time.monotonic() < ends_at:
-            time.sleep(0.001)
-
-    def _rest(self, timeout: float) -> None:
-        self.wait_for_media()
-        if self._acts:
-            self._acts.pop(0)()
-        else:
-            self.channel.put(Shutdown())
-
-
-def start(
-    session: str = "s", *, text: str = "p", credits: int = 3, pacing: Pacing = "none", max_seconds: float | None = None
-) -> Start:
-    return Start(
-        session=session, prompts=(Prompt(text),), seed=7, credits=credits, pacing=pacing, max_seconds=max_seconds,
-        format="raw",
-    )  # fmt: skip
-
-
-def interact(
-    event_id: str, *, session: str = "s", text: str = "q", mode: Mode = "recache", at: float | None = None
-) -> Interact:
-    return Interact(session=session, event_id=event_id, prompts=(Prompt(text),), mode=mode, at=at)
-
-
-def at_pass(stage: Stage, block: int, number: int, action: Callable[[], None]) -> None:
-    """Do something once, before this pass of this block."""
-    left = [action]
-
-    def on_pass(stream: FakeStream, pass_number: int) -> None:
-        if left and (stream.block, pass_number) == (block, number):
-            left.pop()()
-
-    stage.engine.on_pass = on_pass
+from tests.service.worker.stage import Stage, at_pass, interact, start
 
 
 def test_a_session_makes_what_its_credits_allow_and_ends_when_stopped() -> None:
@@ -125,7 +38,7 @@ def test_a_session_makes_what_its_credits_allow_and_ends_when_stopped() -> None:
     assert [chunk.sequence for chunk in stage.chunks()] == list(range(5))
     assert [chunk.pts for chunk in stage.chunks()] == [0.0, *[(2 + 4 * n) / FPS for n in range(4)]]
     frames = FIRST_FRAMES + 4 * FRAMES_PER_BLOCK
-    assert sent[-1] == Ended(session="s", reason="stopped", chunks=5, frames=frames, journal='[[0, "p"]]')
+    assert sent[-1] == Ended(session="s", reason="stopped", chunks=5, frames=frames, journal='{"events": [[0, "p"]]}')
     (stream,) = stage.engine.streams
     assert (stream.closed, stream.committed) == (True, 5)
 
@@ -236,16 +149,6 @@ def test_a_prompt_the_engine_refuses_is_rejected_and_the_one_before_it_holds() -
     assert stage.of(Superseded) == []
 
 
-def test_an_impossible_change_is_rejected_before_it_is_queued() -> None:
-    stage = Stage()
-    impossible = msgspec.structs.replace(interact("e", mode="cut"), transition_chunks=3)
-    stage.play([start(credits=1), impossible])
-    (rejected,) = stage.of(Rejected)
-    assert isinstance(rejected, Rejected)
-    assert (rejected.code, rejected.field) == ("transition_invalid", "transition_chunks")
-    assert stage.of(Queued) == []
-
-
 def test_every_interaction_ends_once() -> None:
     stage = Stage(interaction_queue=4)
     numbers = iter(range(1000))
@@ -265,51 +168,6 @@ def test_every_interaction_ends_once() -> None:
     assert len(queued) > 40
     assert set(fates.values()) == {1}
     assert len(queued - set(fates)) <= 4  # what still waited when the session ended
-
-
-def test_the_end_is_the_last_message_whatever_was_waiting() -> None:
-    stage = Stage()
-    sent = stage.play(
-        [start(credits=2)], [interact("e", at=99.0), Stop(session="s"), interact("late"), Stop(session="s")]
-    )
-    assert isinstance(sent[-1], Ended)
-    assert len(stage.of(Ended)) == 1
-    assert len(stage.of(Queued)) == 1
-
-
-def test_stop_gives_up_the_block_in_the_making() -> None:
-    stage = Stage()
-    at_pass(stage, 1, 1, lambda: stage.channel.put(Stop(session="s")))
-    sent = stage.play([start(credits=9)])
-    assert [type(event) for event in sent] == [Started, Chunk, Ended]
-    assert stage.engine.streams[0].closed
-
-
-def test_a_start_between_passes_waits_for_the_end_of_the_block_and_keeps_its_order() -> None:
-    stage = Stage()
-    at_pass(
-        stage,
-        0,
-        1,
-        lambda: stage.channel.put(start("b", credits=1), interact("e", session="b"), interact("f", session="a")),
-    )
-    stage.play([start("a", credits=2)])
-    assert len(stage.of(Started, "b")) == 1
-    assert [chunk.started_event_ids for chunk in stage.chunks("b")] == [("e",)]
-    assert [chunk.started_event_ids for chunk in stage.chunks("a")] == [(), ("f",)]
-
-
-def test_pause_holds_and_resume_goes_on() -> None:
-    stage = Stage()
-    seen: list[int] = []
-    stage.play(
-        [start(credits=1)],
-        [Pause(session="s"), Credit(session="s", chunks=2)],
-        lambda: seen.append(len(stage.chunks())),
-        [Resume(session="s")],
-    )
-    assert seen == [1]
-    assert len(stage.chunks()) == 3
 
 
 def test_an_error_of_one_session_leaves_the_others() -> None:
@@ -345,59 +203,12 @@ def test_a_broken_channel_leaves_the_loop() -> None:
         stage.play([start(credits=2)], [])
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "field"),
-    [
-        (start(text="refuse"), "prompt_invalid", "prompts.0.text"),
-        (msgspec.structs.replace(start(), model="other"), ErrorCode.MODEL_UNKNOWN, "model"),
-        (msgspec.structs.replace(start(), width=17), ErrorCode.SIZE_INVALID, "width"),
-        (msgspec.structs.replace(start(), height=17), ErrorCode.SIZE_INVALID, "height"),
-    ],
-)
-def test_a_session_that_cannot_start_is_told_why_and_costs_nothing(command: Start, code: str, field: str) -> None:
-    stage = Stage()
-    sent = stage.play([command], [start("good", credits=1)])
-    assert isinstance(sent[0], Failed)
-    assert (sent[0].code, sent[0].field) == (code, field)
-    assert len(stage.chunks("good")) == 1
-
-
-def test_no_more_sessions_than_places_and_a_place_is_free_again() -> None:
-    stage = Stage(max_sessions=1)
-    stage.play([start("a"), start("b")], [Stop(session="a"), start("c")])
-    (failed,) = stage.of(Failed)
-    assert isinstance(failed, Failed)
-    assert (failed.session, failed.code) == ("b", ErrorCode.CAPACITY)
-    assert len(stage.chunks("c")) == 3
-
-
-def test_draining_ends_sessions_and_starts_none() -> None:
-    stage = Stage()
-    sent = stage.play([start("a")], [Shutdown(), start("b")])
-    assert [(type(event).__name__, event.session) for event in sent[-2:] if isinstance(event, Ended | Failed)] == [
-        ("Failed", "b"),
-        ("Ended", "a"),
-    ]
-    (ended,) = stage.of(Ended)
-    assert isinstance(ended, Ended)
-    assert ended.reason == "drained"
-
-
 def test_a_signal_drains_too() -> None:
     stage = Stage()
     stage.play([start("a")], stage.loop.ask_drain)
     (ended,) = stage.of(Ended)
     assert isinstance(ended, Ended)
     assert ended.reason == "drained"
-
-
-def test_a_worker_draws_a_seed_where_none_is_given() -> None:
-    stage = Stage(max_sessions=2)
-    unseeded = [msgspec.structs.replace(start(name, credits=0), seed=None) for name in ("a", "b")]
-    stage.play(unseeded)
-    seeds = {event.seed for event in stage.of(Started) if isinstance(event, Started)}
-    assert len(seeds) == 2
-    assert all(0 <= seed < 2**63 for seed in seeds)
 
 
 def test_a_realtime_session_is_made_just_in_time() -> None:

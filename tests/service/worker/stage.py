@@ -1,0 +1,96 @@
+"""A loop over fakes, and the commands that tests of the loop and of its table play on it."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from service.ipc import (
+    Chunk,
+    Command,
+    Event,
+    Interact,
+    Mode,
+    Pacing,
+    Prompt,
+    SessionEvent,
+    Shutdown,
+    Start,
+)
+from service.worker.loop import Loop
+from service.worker.settings import WorkerSettings
+from tests.service.worker.fakes import (
+    FACTS,
+    SETTINGS,
+    Clock,
+    FakeChannel,
+    FakeEngine,
+    FakeStream,
+)
+
+PATIENCE = 5.0
+
+
+class Stage:
+    """A loop over fakes. Whenever it would rest, what was made has left, and the next act is played; then it ends."""
+
+    def __init__(self, **changes: object) -> None:
+        self.clock = Clock()
+        self.engine = FakeEngine()
+        self.channel = FakeChannel(self.clock)
+        settings: WorkerSettings = msgspec.structs.replace(SETTINGS, **changes)
+        self.loop = Loop(self.engine, FACTS, settings, channel=self.channel, clock=self.clock)
+        self.channel.script = self._rest
+        self._acts: list[Callable[[], None]] = []
+
+    def play(self, *acts: Sequence[Command] | Callable[[], None]) -> list[Event]:
+        for act in acts:
+            self._acts.append(act if callable(act) else functools.partial(self.channel.put, *act))
+        self.loop.run()
+        return self.channel.sent
+
+    def of(self, kind: type[SessionEvent], session: str = "") -> list[SessionEvent]:
+        events = [event for event in self.channel.sent if isinstance(event, kind)]
+        return [event for event in events if session in ("", event.session)]
+
+    def chunks(self, session: str = "") -> list[Chunk]:
+        return [event for event in self.of(Chunk, session) if isinstance(event, Chunk)]
+
+    def wait_for_media(self) -> None:
+        ends_at = time.monotonic() + PATIENCE
+        while len(self.chunks()) < self.loop.progress.blocks and time.monotonic() < ends_at:
+            time.sleep(0.001)
+
+    def _rest(self, timeout: float) -> None:
+        self.wait_for_media()
+        if self._acts:
+            self._acts.pop(0)()
+        else:
+            self.channel.put(Shutdown())
+
+
+def start(
+    session: str = "s", *, text: str = "p", credits: int = 3, pacing: Pacing = "none", max_seconds: float | None = None
+) -> Start:
+    return Start(
+        session=session, prompts=(Prompt(text),), seed=7, credits=credits, pacing=pacing, max_seconds=max_seconds,
+        format="raw",
+    )  # fmt: skip
+
+
+def interact(
+    event_id: str, *, session: str = "s", text: str = "q", mode: Mode = "recache", at: float | None = None
+) -> Interact:
+    return Interact(session=session, event_id=event_id, prompts=(Prompt(text),), mode=mode, at=at)
+
+
+def at_pass(stage: Stage, block: int, number: int, action: Callable[[], None]) -> None:
+    """Do something once, before this pass of this block."""
+    left = [action]
+
+    def on_pass(stream: FakeStream, pass_number: int) -> None:
+        if left and (stream.block, pass_number) == (block, number):
+            left.pop()()
+
+    stage.engine.on_pass = on_pass
