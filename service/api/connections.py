@@ -45,6 +45,7 @@ class Connections:
         for connection in self._open:
             connection.end(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
         try:
-            await asyncio.wait_for(self._empty.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
         except TimeoutError:
             logger.warning("%d connections did not close in time", len(self._open))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -34,6 +35,11 @@ def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
                 await super().run_asgi()
             finally:
                 self._cut_off_later()
+
+        async def send(self, message: ASGISendEvent) -> None:
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body":
+                self.handshake_complete = True  # a refusal completes it too; else it is logged as a fault
 
         def keepalive_timeout(self) -> None:
             super().keepalive_timeout()

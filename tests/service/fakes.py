@@ -224,7 +224,8 @@ class MemoryLink:
 
     async def receive(self, timeout: float) -> ipc.Event | None:
         try:
-            return ipc.decode_event(await asyncio.wait_for(self.to_api.get(), timeout))
+            async with asyncio.timeout(timeout):  # not wait_for, which can lose a cancellation
+                return ipc.decode_event(await self.to_api.get())
         except TimeoutError:
             return None
 

@@ -49,13 +49,16 @@ async def refused(service: Running, origin: str | None, subprotocols: Iterable[s
     return caught.value
 
 
-async def test_a_page_of_another_origin_is_refused_at_the_handshake(service: Running) -> None:
+async def test_a_page_of_another_origin_is_refused_at_the_handshake(
+    service: Running, caplog: pytest.LogCaptureFixture
+) -> None:
     for origin in ("https://evil.example", "null", f"http://evil.example:{service.port}"):
         error = await refused(service, origin)
         assert error.response.status_code == 403
         assert error.response.headers["Content-Type"] == "application/problem+json"
         assert json.loads(error.response.body or b"")["code"] == ErrorCode.ORIGIN_FORBIDDEN
     assert len(service.state.connections) == 0
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 async def test_the_services_own_page_and_programs_on_this_machine_are_welcome(service: Running) -> None:
