@@ -98,7 +98,7 @@ class BenchRun:
         block = self._generator.step(self._stream)
         assert block is not None, "nothing interrupts a benchmark"
         begun = time.perf_counter()
-        lengths, payload = encode_frames(block.frames, "jpeg", QUALITY)
+        lengths, payload = encode_frames(block.frames, "jpeg", quality=QUALITY)
         chunk = _chunk(block, lengths, payload, sequence=self._made, fps=self._generator.preset.fps)
         encoded = time.perf_counter()
         self._loopback.send(chunk)

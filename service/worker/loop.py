@@ -48,8 +48,8 @@ class Loop:
         self,
         engine: Engine,
         facts: Facts,
-        settings: WorkerSettings,
         *,
+        settings: WorkerSettings,
         channel: Channel,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -59,7 +59,7 @@ class Loop:
         self._channel = channel
         self._clock = clock
         self._drain_asked = False
-        self._table = SessionTable(engine, facts, settings, send=channel.send, clock=clock)
+        self._table = SessionTable(engine, facts, settings=settings, send=channel.send, clock=clock)
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._media = MediaThreads(
             settings.encoder_threads, queue_size=settings.encoder_queue, report=self._note, clock=clock
@@ -103,7 +103,7 @@ class Loop:
             elif block is not None:
                 self._engine.commit(stream)
         except EngineError as error:
-            table.fail(session, error.code, str(error), field=error.field)
+            table.fail(session, code=error.code, message=str(error), field=error.field)
 
     def _hand_over(self, session: Session) -> None:
         """Give the engine the newest prompt that is due; the older ones it replaces are superseded."""
@@ -120,7 +120,7 @@ class Loop:
                     event_id=command.event_id,
                 )
             except EngineError as error:
-                session.refuse(pending.event_id, error.code, str(error), field=error.field)
+                session.refuse(pending.event_id, code=error.code, message=str(error), field=error.field)
                 continue
             older = [replaced.event_id for replaced in due[number + 1 :]]
             session.handed(pending, [*older, *change.superseded])
@@ -162,7 +162,7 @@ class Loop:
                         session.sent(pts, at)
                 case ChunkFailed(session=name, message=message):
                     if session := self._table.get(name):
-                        self._table.fail(session, ErrorCode.INTERNAL_ERROR, message)
+                        self._table.fail(session, code=ErrorCode.INTERNAL_ERROR, message=message)
                 case ChannelBroken(error=error):
                     raise error
                 case _:

@@ -65,7 +65,7 @@ def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
 def _run(settings: WorkerSettings, channel: WorkerChannel) -> None:
     engine = load_engine(settings)
     facts = warm_up(engine, threads=settings.threads)
-    loop = Loop(engine, facts, settings, channel=channel)
+    loop = Loop(engine, facts, settings=settings, channel=channel)
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.ask_drain())
     channel.send(Ready(facts=facts))
     heartbeat = HeartbeatThread(loop.progress, send=channel.send, interval=settings.heartbeat_interval)

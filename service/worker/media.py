@@ -154,7 +154,7 @@ class MediaThreads:
     def _deliver(self, job: EncodeJob) -> None:
         started = time.perf_counter()
         try:
-            lengths, payload = encode_frames(job.block.frames, job.format, job.quality)
+            lengths, payload = encode_frames(job.block.frames, job.format, quality=job.quality)
             sha256 = job.block.frames_sha256
         except Exception as error:  # a thread's boundary: one session's picture must not end the thread
             logger.exception("encoding failed", extra={"session": job.session})
@@ -171,15 +171,15 @@ class MediaThreads:
         self._report(ChunkSent(job.session, job.pts, now))
 
 
-def encode_frames(frames: Frames, format: Format, quality: int) -> tuple[list[int], bytes]:
+def encode_frames(frames: Frames, format: Format, *, quality: int) -> tuple[list[int], bytes]:
     """The length of each encoded frame, and all of them joined in order."""
     if format == "raw":
         return [frames[0].nbytes] * len(frames), frames.tobytes()
-    encoded = [_encode(frame, format, quality) for frame in frames]
+    encoded = [_encode(frame, format, quality=quality) for frame in frames]
     return [len(one) for one in encoded], b"".join(encoded)
 
 
-def _encode(frame: Frames, format: Format, quality: int) -> bytes:
+def _encode(frame: Frames, format: Format, *, quality: int) -> bytes:
     options: dict[str, Any] = {"jpeg": {"quality": quality}, "webp": {"quality": quality, "method": 0}}.get(
         format, {"compress_level": 1}
     )

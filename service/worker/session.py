@@ -149,7 +149,7 @@ class Session:
         try:
             pending = self._timeline.accept(command, arrived_at=arrived_at, position=self.position)
         except Refusal as error:
-            self.reject(command.event_id, error.code, str(error), field=error.field)
+            self.reject(command.event_id, code=error.code, message=str(error), field=error.field)
             return False
         block_seconds = self._facts.frames_per_block / self._facts.fps
         ahead = blocks_ahead(pending, position=self.position, block_seconds=block_seconds)
@@ -183,10 +183,10 @@ class Session:
             if event_id != pending.event_id and self._timeline.close(event_id):
                 self._lane.post(Superseded(session=self.id, event_id=event_id, by=pending.event_id))
 
-    def refuse(self, event_id: str, code: str, message: str, *, field: str | None = None) -> None:
+    def refuse(self, event_id: str, *, code: str, message: str, field: str | None = None) -> None:
         """An accepted interaction cannot take effect after all."""
         self._timeline.close(event_id)
-        self.reject(event_id, code, message, field=field)
+        self.reject(event_id, code=code, message=message, field=field)
 
     def finish_block(self, block: EngineBlock) -> EncodeJob:
         """Count the block and take its place in the order of what leaves."""
@@ -225,7 +225,7 @@ class Session:
             self._active = started[-1:]
         return started, tuple(applications)
 
-    def reject(self, event_id: str, code: str, message: str, *, field: str | None = None) -> None:
+    def reject(self, event_id: str, *, code: str, message: str, field: str | None = None) -> None:
         """An interaction that was never accepted."""
         self._lane.post(Rejected(session=self.id, event_id=event_id, code=code, message=message, field=field))
 

@@ -33,8 +33,8 @@ class SessionTable:
         self,
         engine: Engine,
         facts: Facts,
-        settings: WorkerSettings,
         *,
+        settings: WorkerSettings,
         send: Send,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -117,7 +117,7 @@ class SessionTable:
         try:
             check_event(_as_event(command))
         except EngineError as error:
-            session.reject(command.event_id, error.code, str(error), field=error.field)
+            session.reject(command.event_id, code=error.code, message=str(error), field=error.field)
             return
         making = session is self.making
         may_interrupt = session.interruptions < self._settings.interrupts_per_block
@@ -187,7 +187,7 @@ class SessionTable:
         session.end(reason, journal=session.stream.journal.to_json())
         self._close(session)
 
-    def fail(self, session: Session, code: str, message: str, *, field: str | None = None) -> None:
+    def fail(self, session: Session, *, code: str, message: str, field: str | None = None) -> None:
         session.fail(code, message, field=field)
         self._close(session)
 

@@ -40,7 +40,7 @@ class Stage:
         self.engine = FakeEngine()
         self.channel = FakeChannel(self.clock)
         settings: WorkerSettings = msgspec.structs.replace(SETTINGS, **changes)
-        self.loop = Loop(self.engine, FACTS, settings, channel=self.channel, clock=self.clock)
+        self.loop = Loop(self.engine, FACTS, settings=settings, channel=self.channel, clock=self.clock)
         self.channel.script = self._rest
         self._acts: list[Callable[[], None]] = []
 

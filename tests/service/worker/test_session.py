@@ -198,7 +198,7 @@ def test_a_full_timeline_rejects_and_says_why() -> None:
 def test_a_refused_one_is_rejected_and_its_place_free() -> None:
     stage = Stage(limit=1).running()
     stage.accept("a")
-    stage.session.refuse("a", "prompt_invalid", "m", field="prompt")
+    stage.session.refuse("a", code="prompt_invalid", message="m", field="prompt")
     assert stage.accept("b")
     assert stage.of(Rejected) == [
         Rejected(session="s", event_id="a", code="prompt_invalid", message="m", field="prompt")
