@@ -40,6 +40,9 @@ def take_snapshot(cache: KVCache, valid_slots: int) -> CacheSnapshot:
 def put_snapshot(cache: KVCache, snapshot: CacheSnapshot) -> None:
     """Write a copy back into a cache of the same shape."""
     tokens = snapshot.keys_LBTHD.shape[2]
+    # Said here because a copy would broadcast a single layer or head without a word.
+    assert cache.keys_LBNHD[:, :, :tokens].shape == snapshot.keys_LBTHD.shape, snapshot.keys_LBTHD.shape
+    assert cache.sink_keys_LBTHD.shape == snapshot.sink_keys_LBTHD.shape, snapshot.sink_keys_LBTHD.shape
     cache.keys_LBNHD[:, :, :tokens].copy_(snapshot.keys_LBTHD)
     cache.values_LBNHD[:, :, :tokens].copy_(snapshot.values_LBTHD)
     cache.sink_keys_LBTHD.copy_(snapshot.sink_keys_LBTHD)
