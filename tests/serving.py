@@ -46,4 +46,5 @@ def _wait_for_address(process: "subprocess.Popen[bytes]", log: Path) -> str:
         if found:
             return found[1]
         time.sleep(0.1)
-    raise AssertionError(f"no service after {START_LIMIT:g} s, exit code {process.returncode}:\n{log.read_text()}")
+    ended = f"left with code {process.returncode}" if process.returncode is not None else "is not ready in time"
+    raise AssertionError(f"the service {ended}:\n{log.read_text()}")

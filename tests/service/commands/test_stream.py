@@ -1,0 +1,108 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from client.recording import TakeFiles
+from client.report import StreamReport, SwitchReport
+from client.requests import Media, PromptChange
+from client.stream import StreamOptions as ClientTake
+from service.commands.options import OptionError, StreamOptions
+from service.commands.stream import check_start, run_stream, take_of
+from service.errors import ErrorCode, ProtocolError
+
+REPORT = StreamReport(
+    frames=12,
+    seconds=0.75,
+    fps=16.0,
+    first_frame_ms=1.0,
+    chunks=1,
+    missing=0,
+    duplicated=0,
+    underruns=0,
+    switches=(SwitchReport("rain"),),
+)
+
+
+def test_options_are_the_same_take_in_the_client_s_words() -> None:
+    options = StreamOptions(
+        prompt="sun",
+        at=["8s fog", "4s rain"],
+        seconds=12.0,
+        out=Path("a.mp4"),
+        seed=7,
+        mode="flush",
+        sink="refresh",
+        transition=2,
+        preset="other",
+        save_journal=Path("a.json"),
+        sha256=Path("a.sha256"),
+        url="ws://127.0.0.1:9",
+        pacing="none",
+        schedule="server",
+        format="png",
+        quality=50,
+    )
+    change = {"mode": "flush", "sink": "refresh", "transition_chunks": 2}
+    assert take_of(options) == ClientTake(
+        prompt="sun",
+        seconds=12.0,
+        url="ws://127.0.0.1:9",
+        prompts=(PromptChange("rain", at=4.0, **change), PromptChange("fog", at=8.0, **change)),  # type: ignore[arg-type]
+        schedule="server",
+        model="other",
+        seed=7,
+        media=Media(format="png", quality=50),
+        pacing="none",
+        files=TakeFiles(video=Path("a.mp4"), hashes=Path("a.sha256"), journal=Path("a.json")),
+    )
+
+
+def test_defaults_are_those_of_the_client() -> None:
+    assert take_of(StreamOptions(prompt="sun")) == ClientTake(prompt="sun", seconds=10.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "field"),
+    [
+        (StreamOptions(), "prompt_missing", "prompt"),
+        (StreamOptions(prompt="sun", seconds=0.0), "field_range", "seconds"),
+        (StreamOptions(prompt="sun", schedule="nobody"), "field_choice", "schedule"),
+        (StreamOptions(prompt="sun", at=["later rain"]), "time_invalid", "at"),
+    ],
+)
+def test_wrong_options_are_named(options: StreamOptions, code: str, field: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        take_of(options)
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_first_message_is_checked_before_anybody_is_called() -> None:
+    check_start(take_of(StreamOptions(prompt="sun")))
+    with pytest.raises(ProtocolError) as caught:
+        check_start(take_of(StreamOptions(prompt="sun", quality=101)))
+    assert (caught.value.code, caught.value.field) == (ErrorCode.FIELD_RANGE, "quality")
+
+
+def test_json_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("service.commands.stream.run_take", lambda take: REPORT)
+    run_stream(StreamOptions(prompt="sun", json=True))
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    document = json.loads(out)
+    assert document["switches"] == [
+        {"prompt": "rain", "queued_ms": None, "applied_ms": None, "received_ms": None, "chunk": None}
+    ]
+    assert list(document) == [
+        "frames",
+        "seconds",
+        "fps",
+        "first_frame_ms",
+        "chunks",
+        "missing",
+        "duplicated",
+        "underruns",
+        "switches",
+    ]
+    run_stream(StreamOptions(prompt="sun"))
+    assert capsys.readouterr().out == ""
