@@ -1,8 +1,8 @@
 """Draw the rows of one training pass from the pool: single blocks, streams, switches with recache.
 
-Knows the pool, captions and the row tables; knows nothing about the transformer. All randomness comes from one generator. At
-least half of the rows that carry loss are first blocks or the first blocks after a switch: elsewhere the past tells
-nearly everything, and a model trained on that alone learns to ignore the text.
+Knows the pool, captions and the row tables; knows nothing about the transformer. All randomness comes from one
+generator. At least half of the rows that carry loss are first blocks or the first blocks after a switch: elsewhere
+the past tells nearly everything, and a model trained on that alone learns to ignore the text.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Drawn:
 
 
 def draw(
-    config: BatchConfig, pool: ClipPool, encoder: WordEncoder, levels: NoiseLevels, generator: torch.Generator
+    config: BatchConfig, pool: ClipPool, *, encoder: WordEncoder, levels: NoiseLevels, generator: torch.Generator
 ) -> Drawn:
     """The rows of one pass; deterministic in the generator's state and the pool's content."""
     kinds = ["single"] * config.single + ["stream"] * config.streams + ["switch"] * config.switches
@@ -97,7 +97,7 @@ def _rows(kind: str, pool: ClipPool, clip: int, generator: torch.Generator) -> t
         after = min(2, blocks - switch)
         gap = choose(switch - 3, generator) if switch > 3 else 0
         shown = [0, *range(1 + gap, blocks)]
-        return switched_rows(shown, switch - gap, after)
+        return switched_rows(shown, switch - gap, after=after)
     first, last = (0, switch) if switch >= 4 else (switch + 1, blocks)
     if last - first < 3:
         first, last = 0, blocks if switch >= blocks else max(switch, 1)

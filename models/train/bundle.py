@@ -94,11 +94,11 @@ def empty_bundle(sizes: DemoSizes, seed: int) -> Bundle:
     return bundle
 
 
-def new_bundle(sizes: DemoSizes, renderer: Renderer, seed: int) -> Bundle:
+def new_bundle(sizes: DemoSizes, renderer: Renderer, *, seed: int) -> Bundle:
     """A bundle to start training from: the codec fitted, the channels' deviations set."""
     bundle = empty_bundle(sizes, seed)
     bundle.codec.load_state_dict(fit_codec(renderer).state_dict())
-    clips = renderer.clips(64, 24, 0.3, torch.Generator().manual_seed(seed + 1))
+    clips = renderer.clips(64, 24, switch_share=0.3, generator=torch.Generator().manual_seed(seed + 1))
     latents = bundle.codec.encode(clips.frames.flatten(0, 1))
     assert isinstance(bundle.transformer.data_std, Tensor)
     bundle.transformer.data_std.copy_(latents.std(dim=(0, 2, 3)))
@@ -117,6 +117,8 @@ def _initialise(transformer: Transformer) -> None:
         block.modulation.normal_(std=0.02)
         block.modulation[:, [2, 5]] += 0.5  # gates: half open, so that no branch waits for its gate
         block.cross_attn.o.weight.mul_(0.7)
-    transformer.time_projection[1].weight.mul_(0.3)
+    projection = transformer.time_projection[1]
+    assert isinstance(projection, nn.Linear)
+    projection.weight.mul_(0.3)
     transformer.head.head.weight.zero_()
     transformer.pos_embed.normal_(std=0.3)

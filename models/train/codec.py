@@ -1,8 +1,9 @@
 """Fit the linear codec on rendered clips: principal components of 4x8x8 pixel patches, half whitened.
 
-Knows the renderer and `models.vae.LinearCodec`; knows nothing about diffusion. A latent channel is a principal component divided
-by the square root of its own deviation: without whitening the fine channels vanish in the training loss, with full
-whitening noise in them weighs as much as the layout. Patches that hold the object count more, since they are rare.
+Knows the renderer and `models.vae.LinearCodec`; knows nothing about diffusion. A latent channel is a principal
+component divided by the square root of its own deviation: without whitening the fine channels vanish in the
+training loss, with full whitening noise in them weighs as much as the layout. Patches that hold the object count
+more, since they are rare.
 """
 
 from typing import Final
@@ -40,7 +41,7 @@ def fit_codec(renderer: Renderer, *, clips: int = 512, frames: int = 24, seed: i
     total, weighted, products = torch.zeros((), dtype=torch.float64), torch.zeros(values), torch.zeros(values, values)
     centre = torch.full((values,), 0.5)
     for _ in range(max(1, clips // 32)):
-        batch = renderer.clips(32, frames, 0.4, generator)
+        batch = renderer.clips(32, frames, switch_share=0.4, generator=generator)
         weight = patch_weights(codec, batch).cpu()
         patches = patches_of(codec, batch.frames).cpu() - centre
         total = total + weight.sum()
@@ -64,8 +65,9 @@ def fit_codec(renderer: Renderer, *, clips: int = 512, frames: int = 24, seed: i
 def encode_clips(codec: LinearCodec, frames_NT3HW: Tensor) -> Tensor:
     """Latents [N, T/4, C, H/8, W/8] of a batch of clips."""
     count, frames = frames_NT3HW.shape[:2]
-    latents = codec.encode(frames_NT3HW.flatten(0, 1))
-    return latents.unflatten(0, (count, frames // codec.config.frames))
+    latents: Tensor = codec.encode(frames_NT3HW.flatten(0, 1))
+    split: Tensor = latents.unflatten(0, (count, frames // codec.config.frames))
+    return split
 
 
 @torch.no_grad()

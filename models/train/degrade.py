@@ -25,7 +25,8 @@ def degrade(frames_NT3HW: Tensor, codec: LinearCodec, generator: torch.Generator
     fine = FINE_NOISE * torch.randn(blurred.shape, generator=generator)
     coarse = PATCH_NOISE * torch.randn(count * frames, 3, height // 8, width // 8, generator=generator)
     patches = interpolate(coarse, scale_factor=8.0, mode="nearest")
-    return (blurred + fine + patches).clamp(0, 1).unflatten(0, (count, frames))
+    damaged: Tensor = (blurred + fine + patches).clamp(0, 1).unflatten(0, (count, frames))
+    return damaged
 
 
 def _blur(frames_N3HW: Tensor) -> Tensor:

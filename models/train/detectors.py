@@ -1,8 +1,9 @@
-"""Read back from pixels what a clip shows: scene, time of day, skyline, and the object's colour, shape, place and motion.
+"""Read back from pixels what a clip shows: scene, time of day, skyline, and the object's colour, shape, place and
+motion.
 
 Analytic: references and two small linear maps fitted in closed form on rendered clips, nothing learned by gradient.
-Knows pixels and the world's indices; knows nothing about models. Report its accuracy on rendered clips (clean and degraded)
-beside every figure it measures. Shapes: N frames; a frame is read on its own, motion needs 24 of them.
+Knows pixels and the world's indices; knows nothing about models. Report its accuracy on rendered clips (clean and
+degraded) beside every figure it measures. Shapes: N frames; a frame is read on its own, motion needs 24 of them.
 """
 
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def fit_classifier(features: Tensor, classes: Tensor, count: int) -> LinearClass
 class Detectors:
     """The calibrated detectors. Make them with `calibrate`, once."""
 
-    def __init__(self, place: LinearClassifier, skyline: LinearClassifier, shape: LinearClassifier) -> None:
+    def __init__(self, *, place: LinearClassifier, skyline: LinearClassifier, shape: LinearClassifier) -> None:
         self._place = place
         self._skyline = skyline
         self._shape = shape
@@ -99,7 +100,7 @@ class Detectors:
     def calibrate(cls, renderer: Renderer, codec: LinearCodec, *, clips: int = 768) -> "Detectors":
         """Fit on freshly rendered frames, half of them degraded; the seed is not used elsewhere."""
         generator = torch.Generator().manual_seed(CALIBRATION_SEED)
-        rendered = renderer.clips(clips, 4, 0.0, generator)
+        rendered = renderer.clips(clips, 4, switch_share=0.0, generator=generator)
         attributes = rendered.attributes[:, 0].repeat(2, 1)
         frames = rendered.frames[:, 0].repeat(2, 1, 1, 1)
         frames[clips:] = degrade(rendered.frames[:, :4], codec, generator)[:, 0]
@@ -107,9 +108,9 @@ class Detectors:
         scene, time = attributes[:, SCENE], attributes[:, TIME]
         place = fit_classifier(_place_features(half), scene * len(TIMES) + time, len(SCENES) * len(TIMES))
         skyline = fit_classifier(_skyline_features(half), scene * len(TIMES) + time, len(SCENES) * len(TIMES))
-        found = cls(place, skyline, _no_shape())
+        found = cls(place=place, skyline=skyline, shape=_no_shape())
         crops = found._shape_features(found._locate(colour_likeness(half)))
-        return cls(place, skyline, fit_classifier(crops, attributes[:, SHAPE], len(SHAPES)))
+        return cls(place=place, skyline=skyline, shape=fit_classifier(crops, attributes[:, SHAPE], len(SHAPES)))
 
     def read(self, frames_N3HW: Tensor) -> Reading:
         """Everything that single frames show."""
@@ -149,6 +150,7 @@ class Detectors:
         """The best colour's likeness around the best blob [N, crop]."""
         return _crop_around(blob.likeness, blob.x, blob.y, side=21).flatten(1)
 
+
 def _place_features(half: Tensor) -> Tensor:
     return torch.cat([row_colours(half), row_texture(half), skyline_profile(half)], dim=1)
 
@@ -172,7 +174,8 @@ def _disc_minus_ring() -> Tensor:
 def _centre_of_mass(likeness_NHW: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Move centres to the middle of the likeness near them."""
     axis = torch.arange(HALF).float()
-    near = torch.hypot(axis[None, None, :] - x[:, None, None], axis[None, :, None] - y[:, None, None]) < 1.3 * HALF * RADIUS
+    distance = torch.hypot(axis[None, None, :] - x[:, None, None], axis[None, :, None] - y[:, None, None])
+    near = distance < 1.3 * HALF * RADIUS
     mass = likeness_NHW * near + 1e-6
     total = mass.sum(dim=(1, 2))
     return (mass * axis).sum(dim=(1, 2)) / total, (mass * axis[:, None]).sum(dim=(1, 2)) / total
@@ -237,7 +240,7 @@ def measure_detectors(
 ) -> DetectorAccuracy:
     """Accuracy on fresh clips of 24 frames; with a codec they are degraded (round trip, blur, noise) first."""
     generator = torch.Generator().manual_seed(seed)
-    rendered = renderer.clips(clips, MOTION_FRAMES, 0.0, generator)
+    rendered = renderer.clips(clips, MOTION_FRAMES, switch_share=0.0, generator=generator)
     frames = rendered.frames if codec is None else degrade(rendered.frames, codec, generator)
     reading = detectors.read(frames.flatten(0, 1))
     truth = rendered.attributes.flatten(0, 1)

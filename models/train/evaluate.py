@@ -1,8 +1,8 @@
 """How well the demo model follows its prompts: streams from the product's own generator, read by the detectors.
 
-`python -m models.train.evaluate [--prompts N] [--json] [--sheet FILE]`. Fixed seeds. The detectors' own accuracy on rendered clips,
-clean and degraded, stands beside every figure; the same streams with cross-attention zeroed must fall to chance. Knows generator and detectors;
-knows nothing about how the weights were made.
+`python -m models.train.evaluate [--prompts N] [--json] [--sheet FILE]`. Fixed seeds. The detectors' own accuracy on
+rendered clips, clean and degraded, stands beside every figure; the same streams with cross-attention zeroed must
+fall to chance. Knows generator and detectors; knows nothing about how the weights were made.
 """
 
 import argparse
@@ -52,7 +52,7 @@ class Adherence:
 
 @dataclass(frozen=True, slots=True)
 class SwitchAdherence:
-    """After a switch with recache: each block's share of frames that show the new prompt, and what the new prompt keeps."""
+    """After a switch with recache: for each block the share of frames that show the new prompt."""
 
     prompts: int
     scene: list[float]
@@ -106,10 +106,10 @@ def to_pixels(frames: Sequence[np.ndarray]) -> Tensor:
 
 def make_clip(generator: Generator, prompt: str, *, seed: int, blocks: int) -> Tensor:
     """The first blocks of a stream as pixels."""
-    return make_switched_clip(generator, prompt, "", seed=seed, before=blocks, after=0)
+    return make_switched_clip(generator, prompt, later="", seed=seed, before=blocks, after=0)
 
 
-def make_switched_clip(generator: Generator, prompt: str, later: str, *, seed: int, before: int, after: int) -> Tensor:
+def make_switched_clip(generator: Generator, prompt: str, *, later: str, seed: int, before: int, after: int) -> Tensor:
     """A stream whose prompt changes with recache before block `before`, as pixels."""
     stream = generator.start([WeightedPrompt(prompt)], seed=seed)
     frames = []
@@ -167,7 +167,7 @@ def _track(reading: Reading) -> tuple[Tensor, Tensor, Tensor]:
     return reading.x, reading.y, reading.present
 
 
-def measure_switches(generator: Generator, detectors: Detectors, count: int) -> SwitchAdherence:
+def measure_switches(generator: Generator, detectors: Detectors, *, count: int) -> SwitchAdherence:
     """Streams that go from one evaluation prompt to another with recache; half of them keep the scene and time."""
     before, after = evaluation_prompts(count), evaluation_prompts(count, PROMPT_SEED + 1)
     after[::2, SCENE] = (before[::2, SCENE] + 1 + torch.arange(len(after[::2])) % 5) % 6
@@ -177,7 +177,7 @@ def measure_switches(generator: Generator, detectors: Detectors, count: int) -> 
             make_switched_clip(
                 generator,
                 plain_caption(attributes_of(first)),
-                plain_caption(attributes_of(second)),
+                later=plain_caption(attributes_of(second)),
                 seed=STREAM_SEED + index,
                 before=SWITCH_BLOCK,
                 after=BLOCKS_AFTER,
@@ -209,7 +209,7 @@ def evaluate(generator: Generator, *, prompts: int, sheet: Path | None = None) -
     clips = make_clips(generator, attributes, blocks=FIRST_BLOCKS)
     if sheet is not None:
         write_sheet(sheet, clips[:24], shown=3)
-    switch = measure_switches(generator, detectors, prompts)
+    switch = measure_switches(generator, detectors, count=prompts)
     zero_cross_attention(generator)
     cut_off = make_clips(generator, attributes, blocks=1)
     return Report(

@@ -1,7 +1,7 @@
 """Write a run's averaged weights as the file that the demo preset loads, and the thinned log beside it.
 
-`python -m models.train.export RUN [RUN ...] [--out FOLDER]`: weights of the last run, logs of all of them in order. Half precision; the
-vocabulary travels in the file's metadata. Knows files and runs; knows nothing about training.
+`python -m models.train.export RUN [RUN ...] [--out FOLDER]`: weights of the last run, logs of all of them in order.
+Half precision; the vocabulary travels in the file's metadata. Knows files and runs; knows nothing about training.
 """
 
 import argparse

@@ -1,7 +1,8 @@
-"""What detectors look at: rows' colours, rows' texture, and how much each pixel looks like one of the object's colours.
+"""What detectors look at: rows' colours, rows' texture, and how much each pixel looks like one of the object's
+colours.
 
-Knows pixels only. Everything is computed on half-size pictures, which averages noise away. Shapes: N frames, R rows of the
-half-size picture.
+Knows pixels only. Everything is computed on half-size pictures, which averages noise away. Shapes: N frames, R rows
+of the half-size picture.
 """
 
 from typing import Final
@@ -26,7 +27,8 @@ def half_size(frames_N3HW: Tensor) -> Tensor:
 def row_colours(half_N3HW: Tensor) -> Tensor:
     """Median colour of each of 24 bands of rows [N, 72]: the object covers less than half of any row."""
     bands = half_N3HW.unflatten(2, (ROWS, -1)).permute(0, 2, 1, 3, 4).flatten(3)
-    return bands.median(dim=3).values.flatten(1)
+    medians: Tensor = bands.median(dim=3).values
+    return medians.flatten(1)
 
 
 def row_texture(half_N3HW: Tensor) -> Tensor:
@@ -38,7 +40,7 @@ def row_texture(half_N3HW: Tensor) -> Tensor:
 
 
 def skyline_profile(half_N3HW: Tensor) -> Tensor:
-    """Quartiles of brightness in the skyline's rows [N, 36]: hills, peaks, roofs, windows and tree tops differ in them."""
+    """Quartiles of brightness in the skyline's rows [N, 36]: hills, peaks, roofs and tree tops differ in them."""
     grey = half_N3HW.mean(dim=1)[:, SKYLINE[0] : SKYLINE[1]]
     quartiles = torch.quantile(grey, torch.tensor([0.25, 0.5, 0.75], device=grey.device), dim=2)
     return quartiles.permute(1, 0, 2).flatten(1)
@@ -65,4 +67,5 @@ def colour_likeness(half_N3HW: Tensor) -> Tensor:
 
 def _chroma_direction(colours_NCK: Tensor) -> Tensor:
     offset = colours_NCK - colours_NCK.mean(dim=1, keepdim=True)
-    return offset / offset.norm(dim=1, keepdim=True)
+    direction: Tensor = offset / offset.norm(dim=1, keepdim=True)
+    return direction

@@ -1,8 +1,8 @@
 """How noisy a training block is, how much each error weighs, and the loss of one pass.
 
-Knows the transformer and the sampler's own formulas (`add_noise`, `model_input`, `to_x0`), so that training and inference
-mean the same by a noise level. Knows nothing about where the rows come from. Errors where the object is count more: it
-covers a tenth of the picture and is most of what a prompt says.
+Knows the transformer and the sampler's own formulas (`add_noise`, `model_input`, `to_x0`), so that training and
+inference mean the same by a noise level. Knows nothing about where the rows come from. Errors where the object is
+count more: it covers a tenth of the picture and is most of what a prompt says.
 """
 
 from dataclasses import dataclass
@@ -79,7 +79,7 @@ class RowErrors:
 
 
 def predict_x0(
-    transformer: Transformer, noisy: Tensor, sigma_R: Tensor, text: TextKeysValues, rope: Rotation, attend: Attend
+    transformer: Transformer, noisy: Tensor, *, sigma_R: Tensor, text: TextKeysValues, rope: Rotation, attend: Attend
 ) -> Tensor:
     """The clean latents the model expects [R,F,C,H,W], one noise level a row."""
     config = transformer.config
@@ -100,8 +100,8 @@ def text_rows(transformer: Transformer, encoder: WordEncoder, tokens_PL: Tensor,
 def row_loss(
     transformer: Transformer,
     encoder: WordEncoder,
-    batch: TrainingRows,
     *,
+    batch: TrainingRows,
     rope: Rotation,
     attend: Attend,
     object_weight: float,
@@ -110,7 +110,8 @@ def row_loss(
     sigma = batch.sigma[:, None, None, None, None]
     noisy = add_noise(batch.latents, batch.noise, sigma)
     text = text_rows(transformer, encoder, batch.tokens, batch.prompt)
-    error = (predict_x0(transformer, noisy, batch.sigma, text, rope, attend) - batch.latents).square()
+    x0 = predict_x0(transformer, noisy, sigma_R=batch.sigma, text=text, rope=rope, attend=attend)
+    error = (x0 - batch.latents).square()
     place = error.mean(dim=2)  # [R,F,H,W]
     object_place = (2 * batch.cover).clamp(max=1)
     weight = 1 + (object_weight - 1) * object_place

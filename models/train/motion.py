@@ -1,8 +1,8 @@
 """Where the object is in every frame: four motions, continuous when the motion changes in mid-clip.
 
-Knows positions over time; knows nothing about pixels. A motion is a path given by an anchor and a phase; at a change the object keeps
-the place where it was and closes the gap to its new path within a few frames. So a clip may be of any length, and no
-position leaves [RADIUS, 1 - RADIUS].
+Knows positions over time; knows nothing about pixels. A motion is a path given by an anchor and a phase; at a
+change the object keeps the place where it was and closes the gap to its new path within a few frames. So a clip may
+be of any length, and no position leaves [RADIUS, 1 - RADIUS].
 """
 
 from dataclasses import dataclass
@@ -57,7 +57,8 @@ def follow(motion_BT: Tensor, generator: torch.Generator) -> Track:
     phase = (2 * pi * torch.rand(count, generator=generator)).to(device)
     speeds = torch.tensor([2 * pi / FRAMES_PER_CYCLE.get(name, 48) for name in MOTIONS], device=device)
     gap_x, gap_y = torch.zeros_like(anchor), torch.zeros_like(anchor)
-    xs, ys = [], []
+    xs: list[Tensor] = []
+    ys: list[Tensor] = []
     for frame in range(frames):
         motion = motion_BT[:, frame]
         if frame > 0 and bool((motion != motion_BT[:, frame - 1]).any()):

@@ -1,4 +1,5 @@
-"""The optimiser of the demo model: Muon for matrices inside the blocks, AdamW for everything else, and an average of the weights.
+"""The optimiser of the demo model: Muon for matrices inside the blocks, AdamW for everything else, and an average of
+the weights.
 
 Knows parameters and gradients; knows nothing about what they are for. The same update as `torch.optim.Muon` with
 `match_rms_adamw`, but in float32 and over stacks of equal shapes: torch's orthogonalises in bfloat16, which a
@@ -26,13 +27,14 @@ def orthogonalise(gradients: Tensor) -> Tensor:
     for _ in range(NEWTON_SCHULZ_STEPS):
         square = x @ x.mT
         x = a * x + torch.baddbmm(square, square, square, beta=b, alpha=c) @ x
-    return x.mT if tall else x
+    result: Tensor = x.mT if tall else x
+    return result
 
 
 class Muon:
     """Momentum, orthogonalised, for matrices."""
 
-    def __init__(self, parameters: Sequence[nn.Parameter], momentum: float, weight_decay: float) -> None:
+    def __init__(self, parameters: Sequence[nn.Parameter], *, momentum: float, weight_decay: float) -> None:
         self.momentum = momentum
         self.weight_decay = weight_decay
         self.groups: list[list[nn.Parameter]] = []
@@ -87,7 +89,7 @@ class Rates:
 class Optimiser:
     """Both optimisers, the gradient's limit, and the running average of the weights."""
 
-    def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], rates: Rates) -> None:
+    def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], *, rates: Rates) -> None:
         self.rates = rates
         self.parameters = [*matrices, *others]
         self.muon = Muon(matrices, momentum=0.95, weight_decay=0.01)

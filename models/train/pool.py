@@ -1,8 +1,8 @@
 """Rendered and encoded clips kept for several uses, a few of them replaced at every step.
 
-Knows the renderer and the codec; knows nothing about the transformer. Every clip is whole blocks long and changes its
-attributes at most once, at a block's beginning. What the pool holds is a function of its generator's state and of its own content,
-so both saved together resume exactly.
+Knows the renderer and the codec; knows nothing about the transformer. Every clip is whole blocks long and changes
+its attributes at most once, at a block's beginning. What the pool holds is a function of its generator's state and
+of its own content, so both saved together resume exactly.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,9 @@ class PoolConfig:
 class ClipPool:
     """Latents [N,L,C,H,W] in half precision, the object's cover [N,L,H,W], two sets of attributes and the switch."""
 
-    def __init__(self, config: PoolConfig, renderer: Renderer, codec: LinearCodec, generator: torch.Generator) -> None:
+    def __init__(
+        self, config: PoolConfig, renderer: Renderer, *, codec: LinearCodec, generator: torch.Generator
+    ) -> None:
         self.config = config
         self.renderer = renderer
         self.codec = codec
@@ -52,7 +54,7 @@ class ClipPool:
     def refresh(self, count: int, generator: torch.Generator) -> None:
         """Replace the oldest clips by new ones."""
         frames = self.config.blocks * FRAMES_PER_BLOCK
-        script = random_script(count, frames, self.config.switch_share, generator)
+        script = random_script(count, frames, switch_share=self.config.switch_share, generator=generator)
         latents, cover = self._encode(script, frames, generator)
         places = (self.next + torch.arange(count)) % self.config.clips
         self.latents[places], self.cover[places] = latents, cover
@@ -62,7 +64,7 @@ class ClipPool:
 
     def _encode(self, script: Script, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Half-precision latents, and how much of every latent pixel the object covers in any of its frames."""
-        clips = self.renderer.render(script, frames, generator)
+        clips = self.renderer.render(script, frames, generator=generator)
         latents = encode_clips(self.codec, clips.frames).half()
         cover = avg_pool2d(clips.masks.flatten(0, 1)[:, None], self.codec.config.side)
         cover = cover.unflatten(0, (clips.masks.shape[0], -1, self.codec.config.frames)).amax(dim=2)[:, :, 0]

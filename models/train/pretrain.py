@@ -59,7 +59,7 @@ class Tally:
     sigma: list[Tensor] = field(default_factory=list)
     errors: list[RowErrors] = field(default_factory=list)
 
-    def line(self, stage: str, step: int, seconds: float) -> LogLine:
+    def line(self, stage: str, *, step: int, seconds: float) -> LogLine:
         """The means, and none where no row had such a level."""
         sigma = torch.cat(self.sigma)
         group = torch.bucketize(sigma, torch.tensor(LEVEL_EDGES))
@@ -96,10 +96,10 @@ class Trainer:
         if resume:
             saved = torch.load(folder / CHECKPOINT, weights_only=True)
         elif (folder / CHECKPOINT).exists():
-            raise ValueError(f"expected {folder} without a checkpoint, found one: say --resume or choose another folder")
+            raise ValueError(f"expected {folder} without a checkpoint, found one: --resume or choose another folder")
         self.bundle = self._bundle(saved)
         self.optimiser = make_optimiser(self.bundle, config)
-        self.pool = ClipPool(config.pool, self.renderer, self.bundle.codec, self.generator)
+        self.pool = ClipPool(config.pool, self.renderer, codec=self.bundle.codec, generator=self.generator)
         self.grid = token_grid(self.bundle, config)
         self.loss: Callable[..., tuple[Tensor, RowErrors]] = torch.compile(row_loss) if config.compiled else row_loss
         if saved is not None:
@@ -107,7 +107,7 @@ class Trainer:
 
     def _bundle(self, saved: dict[str, Any] | None) -> Bundle:
         if saved is None and not self.config.start:
-            return new_bundle(self.config.sizes, self.renderer, self.config.seed)
+            return new_bundle(self.config.sizes, self.renderer, seed=self.config.seed)
         bundle = empty_bundle(self.config.sizes, self.config.seed)
         bundle.load(saved["weights"] if saved is not None else load_average(Path(self.config.start)))
         return bundle
@@ -135,12 +135,18 @@ class Trainer:
 
     def train_step(self, tally: Tally) -> None:
         """Draw a pass, take its loss, update, and renew a part of the pool."""
-        drawn = draw(self.config.batch, self.pool, self.bundle.text_encoder, self.config.levels, self.generator)
+        drawn = draw(
+            self.config.batch,
+            self.pool,
+            encoder=self.bundle.text_encoder,
+            levels=self.config.levels,
+            generator=self.generator,
+        )
         rope, attend = attention_for(drawn, self.grid)
         loss, errors = self.loss(
             self.bundle.transformer,
             self.bundle.text_encoder,
-            drawn.rows,
+            batch=drawn.rows,
             rope=rope,
             attend=attend,
             object_weight=self.config.object_weight,
@@ -171,7 +177,7 @@ class Trainer:
         self.save()
 
     def _log(self, tally: Tally) -> None:
-        line = tally.line(self.config.stage, self.step, self.seconds)
+        line = tally.line(self.config.stage, step=self.step, seconds=self.seconds)
         with open(self.folder / LOG, "a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(line)) + "\n")
         logger.info("step %d, %.0f s, loss %.4f, object %s", line.step, line.seconds, line.loss, line.object_error)
@@ -198,7 +204,7 @@ def make_optimiser(bundle: Bundle, config: StageConfig) -> Optimiser:
     matrices = [parameter for parameter in blocks.parameters() if parameter.ndim == 2]
     inside = {id(parameter) for parameter in matrices}
     others = [parameter for _, parameter in trained_parameters(bundle) if id(parameter) not in inside]
-    return Optimiser(matrices, others, config.rates)
+    return Optimiser(matrices, others, rates=config.rates)
 
 
 def trained_parameters(bundle: Bundle) -> list[tuple[str, nn.Parameter]]:

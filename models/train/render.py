@@ -1,9 +1,9 @@
 """Captioned clips, drawn in batches: backdrop, soft shadow and one shaded object with a dark outline.
 
-Knows tensors of pixels and the world's indices; knows nothing about models. The same generator state gives the same clips. Every attribute
-of a clip may change at block boundaries; a change fades over `FADE_FRAMES` frames (backdrop and colour mix, the shape
-morphs, the motion closes its gap), and before and after it the picture shows one set of attributes exactly.
-Shapes: B clips, T frames, N = B*T, P = side of the crop that is drawn.
+Knows tensors of pixels and the world's indices; knows nothing about models. The same generator state gives the same
+clips. Every attribute of a clip may change at block boundaries; a change fades over `FADE_FRAMES` frames (backdrop
+and colour mix, the shape morphs, the motion closes its gap), and before and after it the picture shows one set of
+attributes exactly. Shapes: B clips, T frames, N = B*T, P = side of the crop that is drawn.
 """
 
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Script:
     """[B,S] int64: first frame of each set, the first 0, ascending; at or past the clip's end means never."""
 
 
-def random_script(count: int, frames: int, switch_share: float, generator: torch.Generator) -> Script:
+def random_script(count: int, frames: int, *, switch_share: float, generator: torch.Generator) -> Script:
     """Uniform random attributes; a share of the clips changes some of them once, at a block boundary."""
     first = sample_attributes(count, generator)
     second = change_attributes(first, generator)
@@ -101,6 +101,21 @@ SHAPE_DISTANCES: Final = (ball_distance, box_distance, star_distance)
 """Distance functions in the order of SHAPES."""
 
 
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """What single frames show: attributes [N,5] before and after a change, its fade and the object's centre [N,1]."""
+
+    before: Tensor
+    after: Tensor
+    fade: Tensor
+    x: Tensor
+    y: Tensor
+
+    def part(self, frames: slice) -> "FrameFacts":
+        """Some of the frames."""
+        return FrameFacts(self.before[frames], self.after[frames], self.fade[frames], self.x[frames], self.y[frames])
+
+
 class Renderer:
     """Draws clips. Holds the backdrops, so make one and keep it."""
 
@@ -113,11 +128,13 @@ class Renderer:
         self.lights = torch.tensor(LIGHTS, device=self.device)
         self.axis = (torch.arange(SIZE, device=self.device) + 0.5) / SIZE
 
-    def clips(self, count: int, frames: int, switch_share: float, generator: torch.Generator) -> Clips:
+    def clips(self, count: int, frames: int, *, switch_share: float, generator: torch.Generator) -> Clips:
         """Random clips; see `random_script`."""
-        return self.render(random_script(count, frames, switch_share, generator), frames, generator)
+        return self.render(
+            random_script(count, frames, switch_share=switch_share, generator=generator), frames, generator=generator
+        )
 
-    def render(self, script: Script, frames: int, generator: torch.Generator) -> Clips:
+    def render(self, script: Script, frames: int, *, generator: torch.Generator) -> Clips:
         """The clips of a script, with random backdrop variants, anchors and phases."""
         count = script.attributes.shape[0]
         starts = script.starts.to(self.device)
@@ -137,13 +154,14 @@ class Renderer:
         old_place = self._place(before, variants[rows, past])
         canvas = torch.empty(count * frames, 3, SIZE * SIZE, device=self.device)
         masks = torch.zeros(count * frames, SIZE * SIZE, device=self.device)
-        flat = [tensor.reshape(count * frames, -1) for tensor in (before, after, fade, track.x, track.y)]
+        flat = FrameFacts(*(part.reshape(count * frames, -1) for part in (before, after, fade, track.x, track.y)))
         # Small groups of frames stay in the processor's cache: three times as fast as all at once.
         group = GROUP_FRAMES if self.device.type == "cpu" else count * frames
         for first in range(0, count * frames, group):
             part = slice(first, first + group)
-            self._backdrop(canvas[part], old_place[part], new_place[part], flat[2][part])
-            self._draw(canvas[part], masks[part], *(tensor[part] for tensor in flat))
+            facts = flat.part(part)
+            self._backdrop(canvas[part], old_place[part], new_place[part], facts.fade)
+            self._draw(canvas[part], masks[part], facts)
         return Clips(
             frames=canvas.reshape(count, frames, 3, SIZE, SIZE).clamp_(0, 1),
             masks=masks.reshape(count, frames, SIZE, SIZE),
@@ -170,19 +188,20 @@ class Renderer:
         pixels = first + torch.arange(side, device=self.device)
         return pixels, self.axis[pixels]
 
-    def _draw(self, canvas: Tensor, masks: Tensor, before: Tensor, after: Tensor, fade: Tensor, x: Tensor, y: Tensor) -> None:
+    def _draw(self, canvas: Tensor, masks: Tensor, facts: FrameFacts) -> None:
         """Shadow and object onto the canvas [N,3,H*W], and the object's cover into the masks [N,H*W]."""
+        x, y = facts.x, facts.y
         self._shadow(canvas, x, y)
         columns, across = self._crop(x, CROP)
         rows, down = self._crop(y, CROP)
         flat = (rows[:, :, None] * SIZE + columns[:, None, :]).flatten(1)  # [N,P*P]
         local_x = ((across - x) / RADIUS)[:, None, :].expand(-1, CROP, -1)
         local_y = ((down - y) / RADIUS)[:, :, None].expand(-1, -1, CROP)
-        distance = self._distance(local_x, local_y, before[:, SHAPE], after[:, SHAPE], fade).flatten(1)
+        distance = self._distance(local_x, local_y, facts).flatten(1)
         pixel = 1 / (RADIUS * SIZE)
         cover = (0.5 - distance / pixel).clamp(0, 1)
         inner = (0.5 - (distance + OUTLINE / RADIUS) / pixel).clamp(0, 1)
-        colour = self._colour(before, after, fade)
+        colour = self._colour(facts)
         shaded = self._shade(colour, local_x.flatten(1), local_y.flatten(1), distance)
         edge = 0.35 * colour[:, :, None]
         painted = edge + (shaded - edge) * inner[:, None]
@@ -191,8 +210,9 @@ class Renderer:
         canvas.scatter_(2, index, under + (painted - under) * cover[:, None])
         masks.scatter_(1, flat, cover)
 
-    def _distance(self, x: Tensor, y: Tensor, old: Tensor, new: Tensor, fade: Tensor) -> Tensor:
+    def _distance(self, x: Tensor, y: Tensor, facts: FrameFacts) -> Tensor:
         """Signed distance to each frame's shape, between two shapes while one fades into the other."""
+        old, new, fade = facts.before[:, SHAPE], facts.after[:, SHAPE], facts.fade
         current = torch.empty(x.shape, device=self.device)
         for shape, distance in enumerate(SHAPE_DISTANCES):
             chosen = (new == shape).nonzero()[:, 0]
@@ -202,11 +222,11 @@ class Renderer:
             current[morph] = torch.lerp(earlier, current[morph], fade[morph])
         return current
 
-    def _colour(self, before: Tensor, after: Tensor, fade: Tensor) -> Tensor:
+    def _colour(self, facts: FrameFacts) -> Tensor:
         """The lit colour of each frame's object [N,3]."""
-        old = self.colours[before[:, COLOUR]] * self.lights[before[:, TIME]]
-        new = self.colours[after[:, COLOUR]] * self.lights[after[:, TIME]]
-        return torch.lerp(old, new, fade)
+        old = self.colours[facts.before[:, COLOUR]] * self.lights[facts.before[:, TIME]]
+        new = self.colours[facts.after[:, COLOUR]] * self.lights[facts.after[:, TIME]]
+        return torch.lerp(old, new, facts.fade)
 
     def _shade(self, colour: Tensor, x: Tensor, y: Tensor, distance: Tensor) -> Tensor:
         """Light from the upper left, a soft highlight, darker towards the lower edge: [N,3,P*P]."""

@@ -1,9 +1,10 @@
 """Which blocks a training pass holds and which of them each may see: teacher forcing with gathered windows.
 
 Knows blocks as rows of a batch and integers; the only tensors are keys and values that are gathered. A row is one
-block at one noise level under one prompt. Clean rows stand for what the cache would hold, noisy rows carry the loss. The
-windows and positions are those of `relative` positions at inference: the sink stands directly before the window, and
-after a switch the blocks in the cache are rebuilt under the new prompt, each seeing all of them (recache).
+block at one noise level under one prompt. Clean rows stand for what the cache would hold, noisy rows carry the
+loss. The windows and positions are those of `relative` positions at inference: the sink stands directly before the
+window, and after a switch the blocks in the cache are rebuilt under the new prompt, each seeing all of them
+(recache).
 """
 
 from collections.abc import Sequence
@@ -87,7 +88,7 @@ def _noisy_rows(
     return rows
 
 
-def switched_rows(blocks: Sequence[int], switch: int, after: int) -> tuple[Row, ...]:
+def switched_rows(blocks: Sequence[int], switch: int, *, after: int) -> tuple[Row, ...]:
     """A switch with recache before the block at place `switch`, and `after` noisy blocks from there on.
 
     While the window still reaches back to the first block (switch <= 4) the sink is rebuilt too; later it keeps
@@ -196,7 +197,7 @@ class GatheredWindows:
 
     def attend(self, layer: int, q_BNHD: Tensor, k_BNHD: Tensor, v_BNHD: Tensor) -> Tensor:
         del layer
-        rows, tokens, heads, width = k_BNHD.shape
+        tokens = k_BNHD.shape[1]
         keys, values = k_BNHD[self.window], v_BNHD[self.window]  # [R, W, N, H, D]
         keys = torch.cat([rotate(keys[:, 0], self.sink_turn)[:, None], keys[:, 1:]], dim=1)
         seen = self.present[:, None, None, :, None].expand(-1, 1, 1, -1, tokens).flatten(3)

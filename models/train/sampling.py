@@ -1,7 +1,7 @@
 """Pictures from a model in training: first blocks for many prompts at once, and contact sheets of them.
 
-Knows the bundle and the sampler's `denoise_block`; the product's own path (cache, streams) is `models.generator`, which the
-evaluation uses. Deterministic in its seed.
+Knows the bundle and the sampler's `denoise_block`; the product's own path (cache, streams) is `models.generator`,
+which the evaluation uses. Deterministic in its seed.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torch import Tensor
 from cache.text_kv import TextKeysValues
 from models.attention import FullAttention
 from models.config import SamplerConfig
-from models.sampler import add_noise, denoise_block, make_schedule
+from models.sampler import denoise_block, make_schedule
 from models.text import PAD_TOKEN
 from models.train.bundle import Bundle
 from models.train.codec import decode_latents
@@ -43,7 +43,7 @@ class Sampling:
 
 
 @torch.no_grad()
-def sample_first_blocks(bundle: Bundle, prompts: Sequence[str], sampling: Sampling) -> Tensor:
+def sample_first_blocks(bundle: Bundle, prompts: Sequence[str], *, sampling: Sampling) -> Tensor:
     """Latents [N,F,C,H,W] of the first block for every prompt."""
     generator = torch.Generator().manual_seed(sampling.seed)
     grid = (bundle.codec.config.channels, 2 * bundle_rows(bundle), 2 * bundle_rows(bundle))
@@ -78,9 +78,7 @@ def sample_block(bundle: Bundle, tokens_BL: Tensor, noise_BSFCHW: Tensor, sampli
             noises[step + 1] = (noisy - (1 - sigma) * x0) / sigma
         return x0
 
-    x0 = denoise_block(
-        predict, noises[0], schedule, renoise=lambda step: noises[step + 1], interrupted=lambda: False
-    )
+    x0 = denoise_block(predict, noises[0], schedule, renoise=lambda step: noises[step + 1], interrupted=lambda: False)
     assert x0 is not None, "never interrupted"
     return x0
 
@@ -99,16 +97,16 @@ class Guess:
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         levels = torch.full((noisy.shape[0],), sigma)
         transformer, attend = self.bundle.transformer, FullAttention()
-        x0 = predict_x0(transformer, noisy, levels, self.text, self.rope, attend)
+        x0 = predict_x0(transformer, noisy, sigma_R=levels, text=self.text, rope=self.rope, attend=attend)
         if self.no_text is None:
             return x0
-        without = predict_x0(transformer, noisy, levels, self.no_text, self.rope, attend)
+        without = predict_x0(transformer, noisy, sigma_R=levels, text=self.no_text, rope=self.rope, attend=attend)
         return without + self.guidance * (x0 - without)
 
 
-def first_block_frames(bundle: Bundle, prompts: Sequence[str], sampling: Sampling) -> Tensor:
+def first_block_frames(bundle: Bundle, prompts: Sequence[str], *, sampling: Sampling) -> Tensor:
     """Frames [N,4F,3,H,W] in [0,1]."""
-    return decode_latents(bundle.codec, sample_first_blocks(bundle, prompts, sampling))
+    return decode_latents(bundle.codec, sample_first_blocks(bundle, prompts, sampling=sampling))
 
 
 def write_sheet(path: Path, frames_NT3HW: Tensor, *, columns: int = 4, shown: int = 2) -> None:

@@ -1,8 +1,9 @@
 """The still pictures behind the object: six scenes at three times of day, a few variants of each.
 
-Knows numpy and pixels; knows nothing about objects, clips or models. A backdrop is a function of (scene, time, variant)
-alone. Backdrops keep their chroma (largest minus smallest channel) below `BACKDROP_CHROMA`, so that the strongly coloured object
-stands out and a detector can find it. Drawn at three times the size and averaged down, so edges are smooth.
+Knows numpy and pixels; knows nothing about objects, clips or models. A backdrop is a function of (scene, time,
+variant) alone. Backdrops keep their chroma (largest minus smallest channel) below `BACKDROP_CHROMA`, so that the
+strongly coloured object stands out and a detector can find it. Drawn at three times the size and averaged down, so
+edges are smooth.
 """
 
 from dataclasses import dataclass
@@ -201,7 +202,7 @@ def _forest(picture: Picture, x: Picture, y: Picture, light: Picture, rng: np.ra
 _DRAWERS: Final = (_meadow, _desert, _snow, _sea, _city, _forest)
 
 
-def backdrop(scene: int, time: int, variant: int) -> Picture:
+def backdrop(scene: int, time: int, *, variant: int) -> Picture:
     """The still picture [SIZE,SIZE,3] of a scene at a time of day, in [0,1]."""
     if not (0 <= scene < len(SCENES) and 0 <= time < len(TIMES)):
         raise ValueError(f"expected a scene below {len(SCENES)} and a time below {len(TIMES)}, got {scene} and {time}")
@@ -228,7 +229,7 @@ def all_backdrops(variants: int = VARIANTS) -> Picture:
     """Every backdrop [scenes, times, variants, SIZE, SIZE, 3]."""
     return np.stack(
         [
-            np.stack([np.stack([backdrop(s, t, v) for v in range(variants)]) for t in range(len(TIMES))])
+            np.stack([np.stack([backdrop(s, t, variant=v) for v in range(variants)]) for t in range(len(TIMES))])
             for s in range(len(SCENES))
         ]
     )

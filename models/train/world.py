@@ -1,9 +1,9 @@
 """The small world the demo model is trained on: its attributes, its captions, its vocabulary.
 
-Knows words, indices and random numbers; knows nothing about pixels (render.py) or models. Every clip shows one object
-before one background: colour x shape x motion x scene x time of day. An attribute's index is its place in the tuples
-below, everywhere (captions, renderer, detectors, evaluation). Captions are drawn from paraphrases, and every word a
-caption can hold is in VOCABULARY, in a fixed order.
+Knows words, indices and random numbers; knows nothing about pixels (render.py) or models. Every clip shows one
+object before one background: colour x shape x motion x scene x time of day. An attribute's index is its place in
+the tuples below, everywhere (captions, renderer, detectors, evaluation). Captions are drawn from paraphrases, and
+every word a caption can hold is in VOCABULARY, in a fixed order.
 """
 
 from dataclasses import dataclass
@@ -104,7 +104,7 @@ def choose(count: int, generator: torch.Generator) -> int:
     return int(torch.randint(count, (), generator=generator))
 
 
-def phrase_for(attribute: int, value: int, generator: torch.Generator) -> str:
+def phrase_for(attribute: int, value: int, *, generator: torch.Generator) -> str:
     """One phrase for a value, the plainest one most often."""
     phrases = PHRASES[attribute][value]
     if float(torch.rand((), generator=generator)) < FIRST_PHRASE_SHARE:
@@ -115,7 +115,7 @@ def phrase_for(attribute: int, value: int, generator: torch.Generator) -> str:
 def caption(attributes: Attributes, generator: torch.Generator) -> str:
     """A caption in words drawn from the paraphrases, in one of three orders."""
     colour, shape, motion, scene, time = (
-        phrase_for(attribute, value, generator) for attribute, value in enumerate(attributes.indices())
+        phrase_for(attribute, value, generator=generator) for attribute, value in enumerate(attributes.indices())
     )
     article = "an" if colour[0] in "aeiou" else "a"
     subject = f"{article} {colour} {shape} {motion}"
@@ -139,7 +139,7 @@ def sample_attributes(count: int, generator: torch.Generator) -> Tensor:
 
 
 def change_attributes(attributes_B5: Tensor, generator: torch.Generator) -> Tensor:
-    """The attributes after a prompt switch: one to five of them differ from `attributes_B5`, each with the same chance."""
+    """The attributes after a prompt switch: one to five of them differ, each with the same chance."""
     count = attributes_B5.shape[0]
     change = torch.rand(count, 5, generator=generator) < 0.4
     forced = torch.randint(5, (count,), generator=generator)

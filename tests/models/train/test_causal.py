@@ -100,7 +100,7 @@ def forced(bundle: Bundle, latents: Tensor, rows: Sequence[Row]) -> Tensor:
     attend = GatheredWindows(tables.window, sink_rotation(grid, tables.sink_shift))
     sigma = torch.where(tables.noisy, SIGMA, 0.0)
     rope = row_rotation(grid, tables.place)
-    return predict_x0(bundle.transformer, given, sigma, text, rope, attend)[tables.noisy]
+    return predict_x0(bundle.transformer, given, sigma_R=sigma, text=text, rope=rope, attend=attend)[tables.noisy]
 
 
 @torch.no_grad()
@@ -121,13 +121,13 @@ def test_a_switch_is_the_same_by_windows_and_by_recache(bundle: Bundle, latents:
         stream.block(old)
     stream.recache(new)
     cached = torch.stack([stream.block(new) for _ in range(2)])
-    rows = switched_rows(range(BLOCKS), switch, 2)
+    rows = switched_rows(range(BLOCKS), switch, after=2)
     torch.testing.assert_close(forced(bundle, latents, rows), cached, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_the_comparison_can_fail(bundle: Bundle, latents: Tensor) -> None:
-    right = switched_rows(range(BLOCKS), 5, 1)
+    right = switched_rows(range(BLOCKS), 5, after=1)
     moved = [Row(r.block, r.place, r.noisy, r.new_prompt, r.window, sink_shift=0) for r in right]
     old_prompt = [Row(r.block, r.place, r.noisy, False, r.window, r.sink_shift) for r in right]
     expected = forced(bundle, latents, right)

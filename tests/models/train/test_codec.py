@@ -8,7 +8,7 @@ from models.vae import LinearCodec
 
 
 def test_the_round_trip_is_close(renderer: Renderer, codec: LinearCodec) -> None:
-    clips = renderer.clips(8, 12, 0.3, torch.Generator().manual_seed(1))
+    clips = renderer.clips(8, 12, switch_share=0.3, generator=torch.Generator().manual_seed(1))
     latents = encode_clips(codec, clips.frames)
     assert latents.shape == (8, 3, 64, 12, 12)
     back = decode_latents(codec, latents)
@@ -18,7 +18,7 @@ def test_the_round_trip_is_close(renderer: Renderer, codec: LinearCodec) -> None
 
 
 def test_patches_are_ordered_as_the_codec_orders_them(renderer: Renderer, codec: LinearCodec) -> None:
-    clips = renderer.clips(2, 4, 0.0, torch.Generator().manual_seed(2))
+    clips = renderer.clips(2, 4, switch_share=0.0, generator=torch.Generator().manual_seed(2))
     by_patches = (patches_of(codec, clips.frames) - codec.mean) @ codec.encode_matrix.T
     latents = encode_clips(codec, clips.frames).permute(0, 1, 3, 4, 2).reshape(-1, 64)
     torch.testing.assert_close(by_patches, latents, atol=1e-4, rtol=1e-4)
@@ -31,7 +31,7 @@ def test_encoding_what_was_decoded_changes_nothing(codec: LinearCodec) -> None:
 
 def test_channels_are_half_whitened(renderer: Renderer, codec: LinearCodec) -> None:
     """A channel's deviation is the square root of its component's, so the decoder's columns have that length."""
-    clips = renderer.clips(32, 12, 0.3, torch.Generator().manual_seed(3))
+    clips = renderer.clips(32, 12, switch_share=0.3, generator=torch.Generator().manual_seed(3))
     deviation = encode_clips(codec, clips.frames).std(dim=(0, 1, 3, 4))
     lengths = codec.decode_matrix.norm(dim=0)
     ratio = deviation / lengths

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from models.train.detectors import PRESENT, Detectors, accuracy, confusion, fit_classifier, measure_detectors, read_motion
+from models.train.detectors import (
+    PRESENT,
+    Detectors,
+    accuracy,
+    confusion,
+    fit_classifier,
+    measure_detectors,
+    read_motion,
+)
 from models.train.render import Renderer
 from models.train.scenery import all_backdrops
 from models.train.world import MOTIONS, SCENES

@@ -18,15 +18,15 @@ def one_switch(before: list[int], after: list[int], at: int) -> Script:
 
 
 def test_the_same_seed_gives_the_same_clips(renderer: Renderer) -> None:
-    first, again = (renderer.clips(5, 24, 0.5, source(3)) for _ in range(2))
+    first, again = (renderer.clips(5, 24, switch_share=0.5, generator=source(3)) for _ in range(2))
     assert torch.equal(first.frames, again.frames)
     assert torch.equal(first.masks, again.masks)
-    other = renderer.clips(5, 24, 0.5, source(4))
+    other = renderer.clips(5, 24, switch_share=0.5, generator=source(4))
     assert not torch.equal(first.frames, other.frames)
 
 
 def test_shapes_and_range(renderer: Renderer) -> None:
-    clips = renderer.clips(3, 12, 0.0, source())
+    clips = renderer.clips(3, 12, switch_share=0.0, generator=source())
     assert clips.frames.shape == (3, 12, 3, SIZE, SIZE)
     assert clips.masks.shape == (3, 12, SIZE, SIZE)
     assert float(clips.frames.min()) >= 0
@@ -34,7 +34,7 @@ def test_shapes_and_range(renderer: Renderer) -> None:
 
 
 def test_the_mask_is_where_the_object_is(renderer: Renderer) -> None:
-    clips = renderer.clips(12, 12, 0.0, source(1))
+    clips = renderer.clips(12, 12, switch_share=0.0, generator=source(1))
     axis = (torch.arange(SIZE) + 0.5) / SIZE
     mass = clips.masks.sum(dim=(2, 3))
     across = (clips.masks.sum(dim=2) * axis).sum(dim=2) / mass
@@ -56,7 +56,7 @@ def test_the_object_is_always_whole_on_screen_and_moves_smoothly() -> None:
 
 def test_a_switch_begins_at_its_frame_and_is_over_after_the_fade(renderer: Renderer) -> None:
     before, after = [0, 0, 0, 0, 0], [4, 1, 0, 3, 2]
-    clips = renderer.render(one_switch(before, after, 12), 36, source(7))
+    clips = renderer.render(one_switch(before, after, 12), 36, generator=source(7))
     frames = clips.frames[0]
     assert clips.attributes[0, 11].tolist() == before
     assert clips.attributes[0, 12].tolist() == after
@@ -69,14 +69,14 @@ def test_a_switch_begins_at_its_frame_and_is_over_after_the_fade(renderer: Rende
 
 
 def test_a_clip_without_a_switch_keeps_its_backdrop(renderer: Renderer) -> None:
-    clips = renderer.clips(6, 24, 0.0, source(8))
+    clips = renderer.clips(6, 24, switch_share=0.0, generator=source(8))
     away = (clips.masks.amax(dim=1) == 0)[:, None, None].expand_as(clips.frames[:, :1])
     change = (clips.frames - clips.frames[:, :1]).abs().amax(dim=1, keepdim=True)
     assert float(change[away][::7].median()) < 1e-6
 
 
 def test_switches_are_block_aligned_and_as_frequent_as_asked() -> None:
-    script = random_script(400, 60, 0.6, source(9))
+    script = random_script(400, 60, switch_share=0.6, generator=source(9))
     at = script.starts[:, 1]
     assert bool((at % FRAMES_PER_BLOCK == 0).all())
     share = float((at < 60).float().mean())
@@ -88,7 +88,7 @@ def test_backdrops_differ_and_stay_pale() -> None:
     pictures = {}
     for scene in range(len(SCENES)):
         for time in range(len(TIMES)):
-            picture = backdrop(scene, time, 0)
+            picture = backdrop(scene, time, variant=0)
             assert float((picture.max(axis=-1) - picture.min(axis=-1)).max()) <= BACKDROP_CHROMA + 1e-4
             pictures[picture.tobytes()] = (scene, time)
     assert len(pictures) == len(SCENES) * len(TIMES)
@@ -96,4 +96,4 @@ def test_backdrops_differ_and_stay_pale() -> None:
 
 def test_an_unknown_scene_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a scene below 6"):
-        backdrop(6, 0, 0)
+        backdrop(6, 0, variant=0)
