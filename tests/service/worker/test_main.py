@@ -147,18 +147,6 @@ async def test_a_fault_of_the_engine_is_said_and_ends_the_process() -> None:
         assert await process.exit_code() == ExitCode.FAILED
 
 
-async def test_a_hung_engine_still_beats_and_tells_how_long_it_has_not_moved() -> None:
-    async with worker("fake-hang") as process:
-        await process.next(Ready)
-        await process.channel.send(start("hang", credits=9))
-        beat = await process.next(Heartbeat)
-        while isinstance(beat, Heartbeat) and beat.idle_seconds < 1.0:
-            beat = await process.next(Heartbeat)
-        assert isinstance(beat, Heartbeat)
-        assert beat.busy
-        assert beat.blocks == 3
-
-
 @pytest.mark.parametrize(
     ("preset", "changes", "code", "said"),
     [
