@@ -23,7 +23,7 @@ FramesFrom = Callable[[int, int], Tensor]
 """Finished latents [B, F, C, H, W] of the scene's frames first..first+count-1."""
 
 
-def rebuild(state: WindowState, mode: Mode, sink: SinkPolicy) -> tuple[WindowState, PassPlan | None]:
+def rebuild(state: WindowState, mode: Mode, *, sink: SinkPolicy) -> tuple[WindowState, PassPlan | None]:
     """The window after a prompt change, and the pass to run for it (None where there is nothing to rebuild)."""
     if mode == "cut":
         return WindowState(state.spec), None

@@ -61,7 +61,7 @@ class _Scene:
     rebuilt: ReplayPass | None = None
 
     def apply(self, change: Change) -> None:
-        self.window, plan = rebuild(self.window, change.mode, change.sink)
+        self.window, plan = rebuild(self.window, change.mode, sink=change.sink)
         if change.mode == "cut":
             self.start, self.sink, self.rebuilt = change.block, None, None
         elif plan is not None:

@@ -21,7 +21,7 @@ MAX_ABSOLUTE_FRAMES = 1023
 class WindowError(ValueError):
     """A window that cannot work; the message names the field, what was expected and what was given."""
 
-    def __init__(self, field: str, expected: str, found: object) -> None:
+    def __init__(self, field: str, expected: str, *, found: object) -> None:
         super().__init__(f"{field} must be {expected}, not {found!r}")
         self.field = field
 
@@ -213,4 +213,4 @@ class RecachePlan:
 
 def _check(holds: bool, field: str, expected: str, found: object) -> None:
     if not holds:
-        raise WindowError(field, expected, found)
+        raise WindowError(field, expected, found=found)

@@ -175,7 +175,7 @@ class Generator:
             message = f"the journal is of model {journal.model!r}, this engine serves {self.preset.name!r}"
             raise RestoreError(message, field="model")
         stream = self._new_stream(journal)
-        stand_at(self.parts, stream, latents, block, snapshot=snapshot)
+        stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
         return stream
 
     def rewind(self, stream: Stream, latents: LatentSource, block: int, *, same_noise: bool = False) -> None:
@@ -186,7 +186,7 @@ class Generator:
         takes = [event.take for event in stream.log if isinstance(event, TakeEvent)]
         take = stream.take if same_noise else max(takes, default=0) + 1
         stream.log.append(TakeEvent(block=block, take=take))
-        stand_at(self.parts, stream, latents, block)
+        stand_at(self.parts, stream, latents=latents, block=block)
 
     def close(self, stream: Stream) -> None:
         """End a stream; its memory is free when the caller lets go of it."""
@@ -196,7 +196,7 @@ class Generator:
     def _new_stream(self, journal: Journal) -> Stream:
         parts = self.parts
         first = Timeline.of(journal.events).first
-        embedding = embedding_at(parts.encode, [first], 0)
+        embedding = embedding_at(parts.encode, [first], block=0)
         return Stream(
             model=journal.model,
             seed=journal.seed,
@@ -240,7 +240,7 @@ class Generator:
         """What the event's mode does to the window; the clean pass before it runs only if something of it is kept."""
         if event.mode == "keep":
             self.commit(stream, timings)
-        stream.window, plan = rebuild(stream.window, event.mode, event.sink)
+        stream.window, plan = rebuild(stream.window, event.mode, sink=event.sink)
         if event.mode == "cut":
             stream.scene_start, stream.decoder = stream.next_block, self.parts.decoder.start()
             stream.history.clear()
@@ -255,7 +255,7 @@ class Generator:
 
     def _set_text(self, stream: Stream, timings: StageTimings) -> None:
         with timings.measure("text"):
-            put_text(self.parts, stream, stream.events, stream.next_block)
+            put_text(self.parts, stream, events=stream.events, block=stream.next_block)
 
     def _plan_block(self, stream: Stream) -> PassPlan:
         try:
@@ -265,7 +265,7 @@ class Generator:
 
     def _denoise(self, stream: Stream, plan: PassPlan, interrupted: Interrupted) -> Tensor | None:
         parts = self.parts
-        context = parts.passes.prepare(stream.cache, plan, stream.text)
+        context = parts.passes.prepare(stream.cache, plan, text=stream.text)
         block, take = stream.next_block, stream.take
 
         def noise(step: int) -> Tensor:

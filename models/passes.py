@@ -57,10 +57,12 @@ class CachedPasses:
         model = self.transformer
         return KVCache(self.spec, self.cache_shape(batch), dtype=model.dtype, device=model.device)
 
-    def prepare(self, cache: KVCache, plan: PassPlan, text: TextKeysValues) -> PassContext:
+    def prepare(self, cache: KVCache, plan: PassPlan, *, text: TextKeysValues) -> PassContext:
         """What all passes over the plan's frames share: positions, text, and the sink put where they expect it."""
         cache.begin(plan, self.turn)
-        rope = self.transformer.rope(range(plan.first_frame, plan.end_frame), self._height, self._width)
+        rope = self.transformer.rope(
+            range(plan.first_frame, plan.end_frame), height=self._height, width=self._width
+        )
         return PassContext(rope, text, CachedAttention(cache, plan, self.kernel), self.kernel)
 
     def rebuild(
@@ -69,7 +71,7 @@ class CachedPasses:
         """Write the keys and values of finished frames under `text`: a clean pass, a recache or a flush."""
 
         def forward(latents_BFCHW: Tensor, plan: PassPlan) -> None:
-            self.transformer(latents_BFCHW, time=time, context=self.prepare(cache, plan, text))
+            self.transformer(latents_BFCHW, time=time, context=self.prepare(cache, plan, text=text))
 
         run_pass(cache, plan, frames=frames, forward=forward, turn=self.turn)
 

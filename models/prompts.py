@@ -23,7 +23,7 @@ def target_embedding(encode: Encode, prompts: Sequence[WeightedPrompt]) -> Tenso
     return torch.stack([encode(prompt.text) * (prompt.weight / total) for prompt in prompts]).sum(0)
 
 
-def embedding_at(encode: Encode, events: Sequence[Event], block: int) -> Tensor:
+def embedding_at(encode: Encode, events: Sequence[Event], *, block: int) -> Tensor:
     """The embedding that `block` is made under, given the events that took effect at it or before."""
     unfinished: list[tuple[PromptEvent, float]] = []
     at = block

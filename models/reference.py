@@ -158,7 +158,7 @@ class _Run:
         return self.passes.transformer.embed_text(case.tensors.get(f"prompt.{prompt}", shape))
 
     def switch(self, text: TextKeysValues) -> None:
-        self.window, plan = rebuild(self.window, "recache", self.case.sink)
+        self.window, plan = rebuild(self.window, "recache", sink=self.case.sink)
         if plan is not None:
             self._write(plan, text)
 
@@ -169,7 +169,7 @@ class _Run:
     def make_block(self, block: int, text: TextKeysValues) -> Iterator[Deviation]:
         case, shape = self.case, self.case.block_shape
         plan = self.window.plan_block()
-        context = self.passes.prepare(self.cache, plan, text)
+        context = self.passes.prepare(self.cache, plan, text=text)
         x = x0 = case.tensors.get(f"block.{block}.noise", shape)
         for step, sigma in enumerate(self.schedule.sigmas):
             time = self.passes.embed_timestep(self.schedule.timesteps[step])

@@ -21,9 +21,9 @@ from models.stream import LatentSource, Snapshot, Stream, read_block
 from models.vae import DecoderState, rebuild_state
 
 
-def put_text(parts: Parts, stream: Stream, events: Sequence[Event], block: int) -> None:
+def put_text(parts: Parts, stream: Stream, *, events: Sequence[Event], block: int) -> None:
     """Put the text that `block` is made under, given `events`, into the stream's cross-attention cache."""
-    embedding = embedding_at(parts.encode, events, block)
+    embedding = embedding_at(parts.encode, events, block=block)
     if stream.embedding is None or not torch.equal(embedding, stream.embedding):
         stream.text.update(parts.embed_text(embedding))
         stream.embedding = embedding
@@ -31,7 +31,7 @@ def put_text(parts: Parts, stream: Stream, events: Sequence[Event], block: int) 
 
 @torch.inference_mode()
 def stand_at(
-    parts: Parts, stream: Stream, latents: LatentSource, block: int, *, snapshot: Snapshot | None = None
+    parts: Parts, stream: Stream, *, latents: LatentSource, block: int, snapshot: Snapshot | None = None
 ) -> None:
     """Set all of a stream's state to the end of block `block` - 1, from its log. Raises RestoreError."""
     if block < 0:
@@ -48,7 +48,7 @@ def stand_at(
         _from_copy(parts, stream, snapshot)
     else:
         _from_latents(parts, stream, latents, plan=plan, events=past)
-    put_text(parts, stream, past, max(block - 1, 0))
+    put_text(parts, stream, events=past, block=max(block - 1, 0))
 
 
 def _set_counters(
@@ -82,10 +82,10 @@ def _from_copy(parts: Parts, stream: Stream, snapshot: Snapshot) -> None:
 def _from_latents(
     parts: Parts, stream: Stream, latents: LatentSource, *, plan: ReplayPlan, events: Sequence[Event]
 ) -> None:
-    scene = _SceneLatents(parts, latents, plan.scene_start)
+    scene = _SceneLatents(parts, latents, scene_start=plan.scene_start)
     for item in plan.passes:
         known = events if item.event is None else events[: item.event + 1]
-        put_text(parts, stream, known, item.block)
+        put_text(parts, stream, events=known, block=item.block)
         parts.rebuild(stream.cache, item.plan, frames=scene.frames, text=stream.text)
     held = stream.history.maxlen or 0
     for block in range(max(plan.scene_start, stream.next_block - held), stream.next_block):
@@ -99,11 +99,11 @@ def _from_latents(
 class _SceneLatents:
     """A scene's latent frames, read block by block."""
 
-    def __init__(self, parts: Parts, latents: LatentSource, scene_start: int) -> None:
+    def __init__(self, parts: Parts, latents: LatentSource, *, scene_start: int) -> None:
         self._parts, self._latents, self._start = parts, latents, scene_start
 
     def block(self, block: int) -> Tensor:
-        return read_block(self._latents, block, self._parts.block_shape).to(self._parts.latent_dtype)
+        return read_block(self._latents, block, shape=self._parts.block_shape).to(self._parts.latent_dtype)
 
     def frames(self, first: int, count: int) -> Tensor:
         """[1, count, C, H, W]"""

@@ -40,7 +40,7 @@ def _angles(positions: Tensor, pairs: int) -> Tensor:
     return positions.double()[:, None] * frequencies
 
 
-def video_rotation(head_dim: int, frames: Sequence[int], rows: int, columns: int) -> Rotation:
+def video_rotation(head_dim: int, frames: Sequence[int], *, rows: int, columns: int) -> Rotation:
     """The rotation of whole latent frames at temporal positions `frames`, tokens in (frame, row, column) order."""
     time_pairs, row_pairs, column_pairs = axis_pairs(head_dim)
     count = len(frames)

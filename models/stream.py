@@ -163,7 +163,7 @@ class Stream:
         return held[offset : offset + count][None]
 
 
-def read_block(latents: LatentSource, block: int, shape: tuple[int, ...]) -> Tensor:
+def read_block(latents: LatentSource, block: int, *, shape: tuple[int, ...]) -> Tensor:
     """One block's latents. Raises RestoreError naming the block where they are missing or misshapen."""
     try:
         found = latents[block]

@@ -69,7 +69,7 @@ class _Projections(nn.Module):
 
 
 class SelfAttention(_Projections):
-    def forward(self, x_BNC: Tensor, rope: Rotation, attend: Attend, layer: int) -> Tensor:
+    def forward(self, x_BNC: Tensor, *, rope: Rotation, attend: Attend, layer: int) -> Tensor:
         q = rotate(self.queries(x_BNC), rope)
         k = rotate(self.keys(x_BNC), rope)
         out: Tensor = self.o(attend.attend(layer, q, k, self.values(x_BNC)).flatten(-2))
@@ -99,7 +99,7 @@ class Block(nn.Module):
     def forward(self, x_BNC: Tensor, time_BF6C: Tensor, *, context: "PassContext", layer: int) -> Tensor:
         shift_sa, scale_sa, gate_sa, shift_ff, scale_ff, gate_ff = (self.modulation + time_BF6C).unbind(2)
         hidden = modulate(x_BNC, shift_sa, scale_sa, self.eps)
-        x_BNC = gated(x_BNC, self.self_attn(hidden, context.rope, context.attend, layer), gate_sa)
+        x_BNC = gated(x_BNC, self.self_attn(hidden, rope=context.rope, attend=context.attend, layer=layer), gate_sa)
         keys, values = context.text.layer(layer)
         x_BNC = x_BNC + self.cross_attn(self.norm3(x_BNC), keys, values, context.kernel)
         return gated(x_BNC, self.ffn(modulate(x_BNC, shift_ff, scale_ff, self.eps)), gate_ff)
@@ -193,10 +193,10 @@ class Transformer(nn.Module):
             torch.stack([cross.values(hidden) for cross in attentions]),
         )
 
-    def rope(self, frames: Sequence[int], height: int, width: int) -> Rotation:
+    def rope(self, frames: Sequence[int], *, height: int, width: int) -> Rotation:
         """The rotation of latent frames of height x width at the given temporal positions, on the weights' device."""
         rows, columns = self.config.token_grid(height, width)
-        rotation = video_rotation(self.config.head_dim, frames, rows, columns)
+        rotation = video_rotation(self.config.head_dim, frames, rows=rows, columns=columns)
         return rotation.to(self.device)
 
     def _patchify(self, latents_BFCHW: Tensor) -> Tensor:

@@ -174,7 +174,7 @@ class TokenGrid:
 def row_rotation(grid: TokenGrid, place_R: Tensor) -> Rotation:
     """The rotation of every row's tokens at its place, [R, N, 1, P]."""
     most = int(place_R.max()) + 1
-    table = video_rotation(grid.head_dim, range(most * grid.block_frames), grid.rows, grid.columns)
+    table = video_rotation(grid.head_dim, range(most * grid.block_frames), rows=grid.rows, columns=grid.columns)
     cos, sin = (part.unflatten(0, (most, -1))[place_R] for part in (table.cos_N1P, table.sin_N1P))
     return Rotation(cos, sin)
 

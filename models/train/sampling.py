@@ -92,7 +92,7 @@ class Guess:
         self.text = embed(bundle, tokens_BL)
         self.no_text = embed(bundle, torch.full_like(tokens_BL, PAD_TOKEN)) if sampling.guidance != 1 else None
         rows = bundle_rows(bundle)
-        self.rope = bundle.transformer.rope(range(sampling.frames), 2 * rows, 2 * rows)
+        self.rope = bundle.transformer.rope(range(sampling.frames), height=2 * rows, width=2 * rows)
 
     def __call__(self, noisy: Tensor, sigma: float) -> Tensor:
         levels = torch.full((noisy.shape[0],), sigma)

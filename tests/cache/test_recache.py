@@ -82,7 +82,7 @@ class Plain:
 
     def forward(self, first: int, count: int, *, text: int, past: list[KeysValues], hidden: int = 0) -> Recording:
         recording = Recording(past, hidden)
-        rope = self.model.rope(range(first, first + count), HEIGHT, WIDTH)
+        rope = self.model.rope(range(first, first + count), height=HEIGHT, width=WIDTH)
         context = PassContext(rope, self.model.embed_text(prompt(text).double()), recording)
         time = self.model.embed_time(torch.zeros(1, count))
         self.model(latents(first, count).double(), time=time, context=context)
@@ -169,14 +169,14 @@ class Cached:
 
     def add_block(self, text: int) -> None:
         plan = self.state.plan_block()
-        context = self.passes.prepare(self.cache, plan, self.text(text))
+        context = self.passes.prepare(self.cache, plan, text=self.text(text))
         noise = latents(10_000 + self.state.end, plan.frames)
         self.passes.transformer(noise, time=self.passes.embed_timestep(700.0), context=context)
         self.write(plan, text)
         self.state = self.state.advance()
 
     def change(self, mode: Mode, sink: SinkPolicy, text: int) -> None:
-        self.state, plan = rebuild(self.state, mode, sink)
+        self.state, plan = rebuild(self.state, mode, sink=sink)
         if plan is not None:
             self.write(plan, text)
 
@@ -315,7 +315,7 @@ def test_relative_does_not_feel_where_the_scene_stands(shift: int) -> None:
         for block in range(8):
             plan = cached.state.plan_block()
             there = replace(plan, first_frame=plan.first_frame + moved)
-            context = cached.passes.prepare(cached.cache, there, cached.text(1))
+            context = cached.passes.prepare(cached.cache, there, text=cached.text(1))
             noisy = latents(500 + 3 * block, 3)
             outputs.append(transformer(noisy, time=cached.passes.embed_timestep(500.0), context=context))
             transformer(latents(plan.first_frame, 3), time=cached.passes.embed_timestep(0.0), context=context)
@@ -329,11 +329,11 @@ def test_what_a_mode_rebuilds() -> None:
     state = WindowState(WindowSpec()).advance(6)
     fed: dict[Mode, int | None] = {}
     for mode in MODES:
-        after, plan = rebuild(state, mode, "keep")
+        after, plan = rebuild(state, mode, sink="keep")
         fed[mode] = None if plan is None else plan.frames
         assert after.end == (0 if mode == "cut" else state.end)
     assert fed == {"recache": 9, "flush": 3, "cut": None, "keep": None}
-    refreshed = rebuild(state, "recache", "refresh")[1]
+    refreshed = rebuild(state, "recache", sink="refresh")[1]
     assert refreshed is not None
     assert refreshed.frames == 12
 
@@ -341,7 +341,7 @@ def test_what_a_mode_rebuilds() -> None:
 @pytest.mark.parametrize("mode", MODES)
 def test_before_the_first_block_there_is_nothing_to_rebuild(mode: Mode) -> None:
     state = WindowState(WindowSpec())
-    assert rebuild(state, mode, "refresh") == (state, None)
+    assert rebuild(state, mode, sink="refresh") == (state, None)
 
 
 def test_a_pass_is_begun_run_and_committed_in_this_order() -> None:

@@ -68,7 +68,7 @@ class Live:
             self.commit()
         self.changes.append(Change(self.next_block, mode, sink, len(self.changes)))
         self.text = len(self.changes)
-        self.window, plan = rebuild(self.window, mode, sink)
+        self.window, plan = rebuild(self.window, mode, sink=sink)
         if mode == "cut":
             self.scene_start = self.next_block
         if plan is not None or mode == "cut":

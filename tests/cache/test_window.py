@@ -144,7 +144,7 @@ def test_as_a_list_of_frames(spec: WindowSpec, history: list[tuple[str, SinkPoli
             check_plan(plan, naive, naive.add_block(), held=held)
         else:
             mode: Mode = next(mode for mode in ("recache", "flush", "cut", "keep") if mode == operation)
-            state, rebuilt = rebuild(state, mode, sink)
+            state, rebuilt = rebuild(state, mode, sink=sink)
             fed = naive.change(mode, sink)
             assert (rebuilt is None) == (fed == [])
             if rebuilt is not None:
@@ -165,7 +165,7 @@ def test_a_rebuild_reads_nothing_but_the_sink_and_itself(
             state = state.advance()
             continue
         mode: Mode = next(mode for mode in ("recache", "flush", "cut", "keep") if mode == operation)
-        state, plan = rebuild(state, mode, sink)
+        state, plan = rebuild(state, mode, sink=sink)
         if plan is not None:
             written = {slot for span in plan.writes for slot in range(span.slot, span.slot + span.length)}
             assert set(range(plan.valid_slots)) == written | set(range(spec.sink_frames))

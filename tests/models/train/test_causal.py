@@ -72,7 +72,7 @@ class CachedStream:
         time = self.passes.embed_timestep(TRAINING_TIMESTEPS * SIGMA)
         noisy, std = self.noisy[number][None], self.model.data_std
         given = model_input("edm_x0", noisy, SIGMA, std)
-        output = self.model(given, time=time, context=self.passes.prepare(self.cache, plan, text))
+        output = self.model(given, time=time, context=self.passes.prepare(self.cache, plan, text=text))
         clean_time = self.passes.embed_timestep(0.0)
         self.passes.rebuild(
             self.cache, self.state.plan_clean(plan.first_frame), frames=self._frames, text=text, time=clean_time
