@@ -47,7 +47,22 @@ class ServiceConfig(BaseModel):
     encoder_threads: int = Field(1, ge=1, le=64, description="Threads that encode frames.")
     lead_blocks: int = Field(1, ge=1, le=16, description="Blocks a live session may be made ahead of its clock.")
 
-    max_sessions: int = Field(4, ge=1, le=4096, description="Sessions at once.")
+    max_sessions: int = Field(4, ge=1, le=4096, description="Sessions at once; fewer where memory is for fewer.")
+    memory_budget_bytes: int | None = Field(
+        None,
+        ge=1,
+        description="Memory the worker may use for model and streams (none: the device's, or 60 % of what the"
+        " host has free).",
+    )
+    waiting_room: int = Field(64, ge=0, le=65536, description="Sessions that may wait for a place; 0 turns it off.")
+    waiting_timeout: float = Field(600.0, gt=0, description="Longest wait for a place.")
+    lease_seconds: float = Field(
+        60.0,
+        gt=0,
+        description="A session keeps its place this long after the last sign of life of its connection: a message"
+        " that came, or one that its socket took.",
+    )
+    retry_after: float = Field(5.0, gt=0, description="What a client that finds no place is told to wait.")
     max_connections: int = Field(256, ge=1, le=65536, description="WebSocket connections at once.")
     max_seconds: float = Field(3600.0, gt=0, description="Longest video of one session, in seconds of media.")
     max_message_bytes: int = Field(
@@ -68,6 +83,13 @@ class ServiceConfig(BaseModel):
     message_burst: int = Field(100, ge=1, description="Messages a connection may send at once.")
     session_credits: int = Field(
         2, ge=1, le=64, description="Chunks of a session between the worker and the client's socket."
+    )
+    slow_consumer_timeout: float = Field(
+        5.0, gt=0, description="Longest wait of a chunk for a client that asked for `disconnect`."
+    )
+    stats_interval: float = Field(1.0, gt=0, description="Time between two `session.stats`.")
+    playback_patience: float = Field(
+        2.0, gt=0, description="How far a playhead may go on past its last report before pacing waits for the next."
     )
     control_queue: int = Field(64, ge=8, le=4096, description="Control messages that may wait for a client's socket.")
 
@@ -92,6 +114,7 @@ class ServiceConfig(BaseModel):
     block_deadline: float = Field(
         30.0, gt=0, description="Longest time for one block before the worker counts as hung."
     )
+    drain_grace: float = Field(5.0, ge=0, description="Time sessions may go on after `session.draining`.")
     drain_timeout: float = Field(30.0, gt=0, description="Wait for sessions to end at shutdown.")
 
     interrupts_per_block: int = Field(

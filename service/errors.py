@@ -94,6 +94,7 @@ class WarningCode(StrEnum):
 
     PROMPT_TRUNCATED = "prompt_truncated"
     WORDS_UNKNOWN = "words_unknown"
+    FRAMES_DROPPED = "frames_dropped"
 
 
 @dataclass(frozen=True, slots=True)

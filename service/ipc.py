@@ -19,6 +19,7 @@ Pacing = Literal["realtime", "none"]
 Mode = Literal["recache", "flush", "cut", "keep"]
 Sink = Literal["keep", "refresh"]
 EndReason = Literal["stopped", "completed", "drained"]
+Action = Literal["pause", "resume", "quality"]
 
 
 class IpcError(WorkerError):
@@ -59,6 +60,22 @@ class StageMilliseconds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     encode: float = 0.0
 
 
+class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the memory goes, in bytes: `max_streams` of `stream_bytes` fit beside the model into the budget.
+
+    `stream_bytes` is the sum of a stream's cache, text, decoder and history.
+    """
+
+    budget_bytes: int
+    weights_bytes: int
+    workspace_bytes: int
+    cache_bytes: int
+    text_bytes: int
+    decoder_bytes: int
+    history_bytes: int
+    stream_bytes: int
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What only the worker knows about the model it has loaded."""
 
@@ -76,6 +93,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fingerprint: str
     parameters: int
     cache_bytes_per_stream: int
+    max_streams: int = 4096
+    """Sessions that memory allows; the setting `max_sessions` may allow fewer."""
+    plan: MemoryPlan | None = None
     prompt_characters: int
     threads: int
     memory_bytes: int
@@ -135,6 +155,25 @@ class Pause(Message, frozen=True, kw_only=True):
 
 class Resume(Message, frozen=True, kw_only=True):
     session: str
+
+
+class Control(Message, frozen=True, kw_only=True):
+    """Answered by `ControlApplied`, whether or not it changes anything. `quality` goes with its action only."""
+
+    session: str
+    action: Action
+    quality: int | None = None
+    event_id: str = ""
+
+
+class Playback(Message, frozen=True, kw_only=True):
+    """The viewer's playhead in seconds of media. From the first one on, the session is paced by it."""
+
+    session: str
+    position: float
+    buffered: float | None = None
+    dropped: int | None = None
+    """Frames the player left out, since the start."""
 
 
 class Stop(Message, frozen=True, kw_only=True):
@@ -201,12 +240,24 @@ class Rejected(Message, frozen=True, kw_only=True):
     field: str | None = None
 
 
+class ControlApplied(Message, frozen=True, kw_only=True):
+    """`sequence`: the first chunk it holds for. Sent before that chunk."""
+
+    session: str
+    action: Action
+    quality: int | None = None
+    sequence: int
+    event_id: str = ""
+
+
 class Warned(Message, frozen=True, kw_only=True):
     session: str
     code: str
     message: str
     field: str | None = None
     event_id: str | None = None
+    kept_characters: int | None = None
+    """With `prompt_truncated`: how much of the prompt was used."""
 
 
 class Chunk(Message, frozen=True, kw_only=True):
@@ -224,6 +275,10 @@ class Chunk(Message, frozen=True, kw_only=True):
     started_event_ids: tuple[str, ...] = ()
     completed_event_ids: tuple[str, ...] = ()
     timings: StageMilliseconds
+    block_ms: float = 0.0
+    """The engine's time for this block, waiting and encoding not counted."""
+    lead_seconds: float = 0.0
+    """Media made, this block included, less the playhead, when the chunk left."""
     payload: bytes
 
 
@@ -264,8 +319,10 @@ class Dead(Message, frozen=True, kw_only=True):
     message: str
 
 
-Command: TypeAlias = Start | Interact | Credit | Pause | Resume | Stop | Shutdown
-SessionEvent: TypeAlias = Started | Queued | Applied | Superseded | Rejected | Warned | Chunk | Ended | Failed
+Command: TypeAlias = Start | Interact | Credit | Control | Playback | Pause | Resume | Stop | Shutdown
+SessionEvent: TypeAlias = (
+    Started | Queued | Applied | Superseded | Rejected | ControlApplied | Warned | Chunk | Ended | Failed
+)
 Event: TypeAlias = Ready | Heartbeat | Dead | SessionEvent
 COMMANDS: tuple[type[Message], ...] = get_args(Command)
 EVENTS: tuple[type[Message], ...] = get_args(Event)

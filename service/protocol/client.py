@@ -18,11 +18,14 @@ MediaFormat = Literal["jpeg", "webp", "png", "raw"]
 Pacing = Literal["realtime", "none"]
 PromptMode = Literal["recache", "flush", "cut", "keep"]
 SinkPolicy = Literal["keep", "refresh"]
+SlowConsumer = Literal["pause", "drop", "disconnect"]
+ControlAction = Literal["pause", "resume", "quality"]
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPTS = 8
 MAX_TRANSITION_CHUNKS = 64
 MAX_WEIGHT = 1e6
+MAX_SECONDS = 1e9
 
 EventId = Annotated[str, Field(min_length=1, max_length=128)]
 Prompts = Annotated[tuple["WeightedPrompt", ...], Field(strict=False, min_length=1, max_length=MAX_PROMPTS)]
@@ -110,7 +113,8 @@ class SessionStart(_Prompted):
     format: MediaFormat = "jpeg"
     quality: int = Field(default=85, ge=1, le=100)
     pacing: Pacing = "realtime"
-    max_seconds: float | None = Field(default=None, gt=0, le=1e9)
+    max_seconds: float | None = Field(default=None, gt=0, le=MAX_SECONDS)
+    slow_consumer: SlowConsumer = "pause"
     event_id: EventId | None = None
 
 
@@ -122,7 +126,43 @@ class SessionInteraction(_Prompted):
     transition_chunks: int = Field(default=0, ge=0, le=MAX_TRANSITION_CHUNKS)
     mode: PromptMode = "recache"
     sink: SinkPolicy = "keep"
-    at: float | None = Field(default=None, ge=0, le=1e9)
+    at: float | None = Field(default=None, ge=0, le=MAX_SECONDS)
+
+
+class SessionControl(_ClientModel):
+    """Halts the making of blocks, goes on with it, or changes how frames are encoded.
+
+    To pause what is paused, or resume what runs, is no error: it is answered like any other.
+    """
+
+    type: Literal["session.control"] = "session.control"
+    action: ControlAction
+    quality: int | None = Field(default=None, ge=1, le=100)
+    event_id: EventId | None = None
+
+    @model_validator(mode="after")
+    def _quality_goes_with_its_action(self) -> Self:
+        if self.action == "quality" and self.quality is None:
+            raise refusal(
+                ErrorCode.FIELD_MISSING, "The field `quality` is missing.", field="quality", expected="this field"
+            )
+        if self.action != "quality" and self.quality is not None:
+            raise refusal(
+                ErrorCode.FIELD_UNKNOWN,
+                f"There is no `quality` to {self.action}.",
+                field="quality",
+                expected='no such field unless `action` is "quality"',
+            )
+        return self
+
+
+class SessionPlayback(_ClientModel):
+    """What the viewer sees now: from the first report on, the session is paced by it instead of the clock."""
+
+    type: Literal["session.playback"] = "session.playback"
+    position_seconds: float = Field(ge=0, le=MAX_SECONDS)
+    buffered_seconds: float | None = Field(default=None, ge=0, le=MAX_SECONDS)
+    dropped: int | None = Field(default=None, ge=0, le=MAX_SEED)
 
 
 class SessionPing(_ClientModel):
@@ -138,4 +178,4 @@ class SessionStop(_ClientModel):
     type: Literal["session.stop"] = "session.stop"
 
 
-ClientMessage = SessionStart | SessionInteraction | SessionPing | SessionStop
+ClientMessage = SessionStart | SessionInteraction | SessionControl | SessionPlayback | SessionPing | SessionStop

@@ -15,8 +15,10 @@ from pydantic_core import ErrorDetails
 from service.errors import ErrorCode, ProtocolError
 from service.protocol.client import (
     ClientMessage,
+    SessionControl,
     SessionInteraction,
     SessionPing,
+    SessionPlayback,
     SessionStart,
     SessionStop,
     is_blank,
@@ -28,11 +30,17 @@ from service.protocol.server import (
     InteractionQueued,
     InteractionRejected,
     InteractionSuperseded,
+    MediaInit,
     ServerMessage,
+    SessionControlApplied,
     SessionDone,
+    SessionDraining,
     SessionPong,
+    SessionQueued,
+    SessionStats,
     SessionWarning,
     UnknownMessage,
+    VideoDiscard,
     VideoStart,
 )
 from service.protocol.strict_json import MAX_DEPTH, load_strict, printable
@@ -46,20 +54,28 @@ class Limits:
     prompt_chars: int = 2000
 
 
-_CLIENT_TYPES: dict[str, type[SessionStart | SessionInteraction | SessionPing | SessionStop]] = {
+_CLIENT_TYPES: dict[str, type[ClientMessage]] = {
     "session.start": SessionStart,
     "session.interaction": SessionInteraction,
+    "session.control": SessionControl,
+    "session.playback": SessionPlayback,
     "session.ping": SessionPing,
     "session.stop": SessionStop,
 }
 _SERVER_TYPES: dict[str, type[ServerMessage]] = {
+    "session.queued": SessionQueued,
     "video.start": VideoStart,
+    "media.init": MediaInit,
     "video.chunk_metadata": ChunkMetadata,
+    "video.discard": VideoDiscard,
     "session.interaction.queued": InteractionQueued,
     "session.interaction.applied": InteractionApplied,
     "session.interaction.superseded": InteractionSuperseded,
     "session.interaction.rejected": InteractionRejected,
+    "session.control.applied": SessionControlApplied,
+    "session.stats": SessionStats,
     "session.warning": SessionWarning,
+    "session.draining": SessionDraining,
     "session.pong": SessionPong,
     "session.done": SessionDone,
     "error": ErrorMessage,

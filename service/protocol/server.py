@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-from service.protocol.client import SUBPROTOCOL, MediaFormat
+from service.protocol.client import SUBPROTOCOL, ControlAction, MediaFormat
 
 DoneReason = Literal["stopped", "completed", "drained"]
 EventIds = Annotated[tuple[str, ...], Field(strict=False)]
@@ -30,6 +30,14 @@ class SessionLimits(_ServerModel):
     idle_timeout_s: float
 
 
+class SessionQueued(_ServerModel):
+    """There is no place yet. `position` 1 is next; `waiting` counts all who wait, this session included."""
+
+    type: Literal["session.queued"] = "session.queued"
+    position: int
+    waiting: int
+
+
 class VideoStart(_ServerModel):
     """The session exists; chunk 0 is next. `block_frames` counts latent frames, the others pixel frames."""
 
@@ -46,6 +54,17 @@ class VideoStart(_ServerModel):
     first_block_frames: int
     subprotocol: str = SUBPROTOCOL
     limits: SessionLimits
+
+
+class MediaInit(_ServerModel):
+    """How frames are encoded from chunk `sequence` on; after `video.start` and after a change of quality."""
+
+    type: Literal["media.init"] = "media.init"
+    format: MediaFormat
+    quality: int
+    width: int
+    height: int
+    sequence: int
 
 
 class FramePart(_ServerModel):
@@ -68,7 +87,10 @@ class ChunkTimings(_ServerModel):
 
 
 class ChunkMetadata(_ServerModel):
-    """Announces the binary message that follows at once. `sequence` grows by one, always."""
+    """Announces the binary message that follows at once, empty or not. `sequence` grows by one, always.
+
+    `dropped_frames` were left out for a slow client; `num_frames` and `frames` are those that are there.
+    """
 
     type: Literal["video.chunk_metadata"] = "video.chunk_metadata"
     sequence: int
@@ -82,10 +104,18 @@ class ChunkMetadata(_ServerModel):
     byte_length: int
     frames: Annotated[tuple[FramePart, ...], Field(strict=False)]
     frames_sha256: str
+    dropped_frames: int = 0
     event_ids: EventIds = ()
     started_event_ids: EventIds = ()
     completed_event_ids: EventIds = ()
     timings: ChunkTimings = ChunkTimings()
+
+
+class VideoDiscard(_ServerModel):
+    """Chunks from `from_sequence` on are taken back. What follows has new numbers, none is used again."""
+
+    type: Literal["video.discard"] = "video.discard"
+    from_sequence: int
 
 
 class InteractionQueued(_ServerModel):
@@ -125,6 +155,34 @@ class InteractionRejected(_ServerModel):
     field: str | None = None
 
 
+class SessionControlApplied(_ServerModel):
+    """A control was carried out; `sequence` is the first chunk it holds for."""
+
+    type: Literal["session.control.applied"] = "session.control.applied"
+    action: ControlAction
+    quality: int | None = None
+    sequence: int
+    event_id: str | None = None
+
+
+class SessionStats(_ServerModel):
+    """How the session goes. `fps` is of the last interval; `realtime_ratio` is media sent per second of the
+    clock since the first chunk, pauses included; `lead_seconds` is media sent and not yet shown.
+    """
+
+    type: Literal["session.stats"] = "session.stats"
+    at_seconds: float
+    fps: float
+    realtime_ratio: float
+    lead_seconds: float
+    chunks: int
+    frames: int
+    frames_dropped: int
+    bytes_sent: int
+    block_ms: float | None = None
+    switch_ms: float | None = None
+
+
 class SessionWarning(_ServerModel):
     """Something was not as asked, and nothing stopped because of it."""
 
@@ -133,6 +191,15 @@ class SessionWarning(_ServerModel):
     message: str
     field: str | None = None
     event_id: str | None = None
+    kept_characters: int | None = None
+    count: int | None = None
+
+
+class SessionDraining(_ServerModel):
+    """The server is going away: the session may end by itself, and is ended after `deadline_seconds`."""
+
+    type: Literal["session.draining"] = "session.draining"
+    deadline_seconds: float
 
 
 class SessionPong(_ServerModel):
@@ -171,13 +238,19 @@ class UnknownMessage(_ServerModel):
 
 
 ServerMessage = (
-    VideoStart
+    SessionQueued
+    | VideoStart
+    | MediaInit
     | ChunkMetadata
+    | VideoDiscard
     | InteractionQueued
     | InteractionApplied
     | InteractionSuperseded
     | InteractionRejected
+    | SessionControlApplied
+    | SessionStats
     | SessionWarning
+    | SessionDraining
     | SessionPong
     | SessionDone
     | ErrorMessage

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from service.errors import ErrorCode
 
-TYPES = "session.start, session.interaction, session.ping, session.stop"
+TYPES = "session.start, session.interaction, session.control, session.playback, session.ping, session.stop"
 FORMATS = "'jpeg', 'webp', 'png' or 'raw'"
 UNICODE = "Unicode text without NUL"
+ALONE = 'no such field unless `action` is "quality"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,14 @@ def _start(**fields: object) -> str:
 
 def _interaction(**fields: object) -> str:
     return json.dumps({"type": "session.interaction", "event_id": "e", "prompt": "a storm"} | fields)
+
+
+def _control(**fields: object) -> str:
+    return json.dumps({"type": "session.control"} | fields)
+
+
+def _playback(**fields: object) -> str:
+    return json.dumps({"type": "session.playback"} | fields)
 
 
 def _blend(*prompts: object) -> str:
@@ -113,6 +122,27 @@ BAD_MESSAGES = (
     BadMessage("pacing", _start(pacing="fast"), ErrorCode.FIELD_CHOICE, "pacing", "'realtime' or 'none'"),
     BadMessage("mode", _interaction(mode="x"), ErrorCode.FIELD_CHOICE, "mode", "'recache', 'flush', 'cut' or 'keep'"),
     BadMessage("sink", _interaction(sink="x"), ErrorCode.FIELD_CHOICE, "sink", "'keep' or 'refresh'"),
+    BadMessage(
+        "slow consumer",
+        _start(slow_consumer="x"),
+        ErrorCode.FIELD_CHOICE,
+        "slow_consumer",
+        "'pause', 'drop' or 'disconnect'",
+    ),
+    BadMessage("no action", _control(), ErrorCode.FIELD_MISSING, "action", "this field"),
+    BadMessage("action", _control(action="halt"), ErrorCode.FIELD_CHOICE, "action", "'pause', 'resume' or 'quality'"),
+    BadMessage("quality of a pause", _control(action="pause", quality=3), ErrorCode.FIELD_UNKNOWN, "quality", ALONE),
+    BadMessage("no quality", _control(action="quality"), ErrorCode.FIELD_MISSING, "quality", "this field"),
+    BadMessage(
+        "quality 0 later", _control(action="quality", quality=0), ErrorCode.FIELD_RANGE, "quality", "at least 1"
+    ),
+    BadMessage("no position", _playback(), ErrorCode.FIELD_MISSING, "position_seconds", "this field"),
+    BadMessage(
+        "position negative", _playback(position_seconds=-1), ErrorCode.FIELD_RANGE, "position_seconds", "at least 0"
+    ),
+    BadMessage(
+        "dropped a fraction", _playback(position_seconds=1, dropped=0.5), ErrorCode.FIELD_TYPE, "dropped", "an integer"
+    ),
     BadMessage("no prompt", '{"type": "session.start"}', ErrorCode.PROMPT_MISSING, "prompt", "`prompt` or `prompts`"),
     BadMessage("prompt null", _start(prompt=None), ErrorCode.PROMPT_MISSING, "prompt", "`prompt` or `prompts`"),
     BadMessage(

@@ -26,6 +26,8 @@ COMMANDS: list[ipc.Command] = [
         session="s", event_id="e", prompts=(ipc.Prompt("c"),), mode="cut", sink="refresh", transition_chunks=3, at=4.0
     ),
     ipc.Credit(session="s", chunks=2),
+    ipc.Control(session="s", action="quality", quality=40, event_id="e"),
+    ipc.Playback(session="s", position=1.5, buffered=0.5, dropped=3),
     ipc.Pause(session="s"),
     ipc.Resume(session="s"),
     ipc.Stop(session="s"),
@@ -48,7 +50,8 @@ EVENTS: list[ipc.Event] = [
     ipc.Applied(session="s", event_id="e", sequence=3, block=3, queued_ms=1.0, latency_ms=2.0),
     ipc.Superseded(session="s", event_id="e", by="f"),
     ipc.Rejected(session="s", event_id="e", code="prompt_empty", message="m", field="prompt"),
-    ipc.Warned(session="s", code="prompt_truncated", message="m", event_id="e"),
+    ipc.ControlApplied(session="s", action="pause", sequence=4, event_id="e"),
+    ipc.Warned(session="s", code="prompt_truncated", message="m", event_id="e", kept_characters=200),
     ipc.Chunk(
         session="s",
         sequence=0,
