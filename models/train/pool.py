@@ -53,6 +53,8 @@ class ClipPool:
     @torch.no_grad()
     def refresh(self, count: int, generator: torch.Generator) -> None:
         """Replace the oldest clips by new ones."""
+        if count == 0:
+            return
         frames = self.config.blocks * FRAMES_PER_BLOCK
         script = random_script(count, frames, switch_share=self.config.switch_share, generator=generator)
         latents, cover = self._encode(script, frames, generator)

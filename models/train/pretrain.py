@@ -84,12 +84,14 @@ def _mean(values: Tensor) -> float | None:
 class Trainer:
     """One stage of training in one folder."""
 
-    def __init__(self, config: StageConfig, folder: Path, *, resume: bool = False) -> None:
+    def __init__(
+        self, config: StageConfig, folder: Path, *, resume: bool = False, renderer: Renderer | None = None
+    ) -> None:
         self.config = config
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.generator = torch.Generator().manual_seed(config.seed)
-        self.renderer = Renderer()
+        self.renderer = renderer or Renderer()
         self.step = 0
         self.seconds = 0.0
         saved: dict[str, Any] | None = None
