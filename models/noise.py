@@ -27,8 +27,8 @@ class NoiseKey:
 
 
 def check_seed(seed: int) -> None:
-    """Raise SeedError unless 0 <= seed <= 2^63 - 1."""
-    if not 0 <= seed <= MAX_SEED:
+    """Raise SeedError unless 0 <= seed <= 2^63 - 1. Seeds come from callers and files: the type is checked, too."""
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED:
         raise SeedError(f"seed must be a whole number in 0..{MAX_SEED}, not {seed!r}", field="seed")
 
 
