@@ -30,10 +30,12 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into .venv; this takes a minute or two the first time"
 	$(PIP_INSTALL) -e .
 	@touch $@
 
 $(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into .venv, with what tests need; this takes a minute or two the first time"
 	$(PIP_INSTALL) -e '.[dev]'
 	@touch $(SERVE_STAMP) $@
 
