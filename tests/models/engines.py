@@ -22,7 +22,11 @@ WORDS = ("a", "red", "blue", "green", "ball", "box", "sea", "snow", "forest", "c
 
 
 def small_preset(
-    window: WindowSpec | None = None, *, layers: int = 2, prediction: Prediction = "flow", steps: tuple[int, ...] = (1000, 500)
+    window: WindowSpec | None = None,
+    *,
+    layers: int = 2,
+    prediction: Prediction = "flow",
+    steps: tuple[int, ...] = (1000, 500),
 ) -> Preset:
     """16x16 pixels, 2x2 latents of 4 channels, one token a latent frame."""
     return Preset(

@@ -301,8 +301,8 @@ def test_restore_refuses_what_does_not_belong_together() -> None:
     snapshot = generator.save(take.stream)
     with pytest.raises(RestoreError, match="copy is of block 12"):
         generator.restore(take.journal, take.latents, 11, snapshot=snapshot)
+    other = Journal(model="other", seed=1, fingerprint="", events=take.journal.events)
     with pytest.raises(RestoreError, match="model 'other'"):
-        other = Journal(model="other", seed=1, fingerprint="", events=take.journal.events)
         generator.restore(other, take.latents, 3)
     with pytest.raises(RestoreError, match="latents of block 3 must be of shape"):
         generator.restore(take.journal, [*take.latents[:3], torch.zeros(3, 4, 2, 3), *take.latents[4:]], 4)
