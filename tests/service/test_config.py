@@ -88,6 +88,8 @@ def test_every_setting_is_documented(name: str) -> None:
 
 
 def _shown(default: object) -> str:
+    if default is None:
+        return "`none`"
     if isinstance(default, bool):
         return "`true`" if default else "`false`"
     if isinstance(default, tuple):
