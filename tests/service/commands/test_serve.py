@@ -41,7 +41,13 @@ def test_what_is_shown_means_the_same(tmp_path: Path) -> None:
     path = tmp_path / "shown.toml"
     path.write_text(text)
     assert config_of(ConfigOptions(config=path)) == config
-    assert list(tomllib.loads(text)) == list(ServiceConfig.model_fields)
+    assert list(tomllib.loads(text)) == [name for name, value in config if value is not None]
+
+
+def test_what_is_not_set_is_named_all_the_same() -> None:
+    lines = list(settings_lines(config_of(ConfigOptions())))
+    shown = [line.removeprefix("# ").split(" = ")[0] for line in lines[1::2]]
+    assert shown == list(ServiceConfig.model_fields)
 
 
 def test_settings_are_shown_with_their_meaning(capsys: pytest.CaptureFixture[str]) -> None:
