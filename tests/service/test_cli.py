@@ -61,7 +61,9 @@ def test_bad_input_is_one_line(arguments: list[str], begin: str, capsys: pytest.
     assert code == (1 if "io_error" in begin else 2)
 
 
-@pytest.mark.parametrize("line", ["nothing", "generate --nothing", "generate --seconds long", "bench --blocks x", "train"])
+@pytest.mark.parametrize(
+    "line", ["nothing", "generate --nothing", "generate --seconds long", "bench --blocks x", "train", "train nothing"]
+)
 def test_unknown_options_are_usage_errors(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(line.split()) == 2
     assert "error: " in capsys.readouterr().err.lower()
