@@ -121,7 +121,8 @@ def _ground(picture: Picture, below: Picture, far: Picture, near: Picture, y: Pi
 
 
 def _above(y: Picture, line: Picture | float) -> Picture:
-    return (y > line).astype(np.float32)
+    above: Picture = (y > line).astype(np.float32)
+    return above
 
 
 def _meadow(picture: Picture, x: Picture, y: Picture, light: Picture, rng: np.random.Generator) -> Picture:
