@@ -121,8 +121,7 @@ def _ground(picture: Picture, below: Picture, far: Picture, near: Picture, y: Pi
 
 
 def _above(y: Picture, line: Picture | float) -> Picture:
-    above: Picture = (y > line).astype(np.float32)
-    return above
+    return np.asarray(y > line, dtype=np.float32)
 
 
 def _meadow(picture: Picture, x: Picture, y: Picture, light: Picture, rng: np.random.Generator) -> Picture:
