@@ -157,7 +157,7 @@ class MediaThreads:
             lengths, payload = encode_frames(job.block.frames, job.format, quality=job.quality)
             sha256 = job.block.frames_sha256
         except Exception as error:  # a thread's boundary: one session's picture must not end the thread
-            logger.exception("encoding failed", extra={"session": job.session})
+            logger.exception("session %s: block %d cannot be encoded", job.session, job.block.index)
             job.lane.fill(job.place, lambda _send, _now: None)
             self._report(ChunkFailed(job.session, f"block {job.block.index} could not be encoded: {error}"))
             return

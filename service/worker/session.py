@@ -234,5 +234,5 @@ class Session:
         if to not in allowed:
             expected = ", ".join(sorted(state.value for state in allowed)) or "nothing"
             raise IllegalMove(f"session {self.id} is {self.state.value}: expected {expected} next, got {to.value}")
-        logger.info("%s -> %s", self.state.value, to.value, extra={"session": self.id})
+        logger.info("session %s: %s -> %s", self.id, self.state.value, to.value)
         self.state = to
