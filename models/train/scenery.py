@@ -131,7 +131,7 @@ def _meadow(picture: Picture, x: Picture, y: Picture, light: Picture, rng: np.ra
         picture, _above(y, HORIZON), _rgb((0.50, 0.68, 0.33)) * light, _rgb((0.34, 0.53, 0.22)) * light, y, HORIZON
     )
     blades = 0.05 * _above(y, HORIZON) * (_waves(x + 0.3 * y, rng, 3, 3, 7) * _waves(y, rng, 2, 4, 8))
-    return (picture * (1 + blades[..., None])).astype(np.float32)
+    return np.asarray(picture * (1 + blades[..., None]), dtype=np.float32)
 
 
 def _desert(picture: Picture, x: Picture, y: Picture, light: Picture, rng: np.random.Generator) -> Picture:
