@@ -149,14 +149,6 @@ class Credit(Message, frozen=True, kw_only=True):
     chunks: int = 1
 
 
-class Pause(Message, frozen=True, kw_only=True):
-    session: str
-
-
-class Resume(Message, frozen=True, kw_only=True):
-    session: str
-
-
 class Control(Message, frozen=True, kw_only=True):
     """Answered by `ControlApplied`, whether or not it changes anything. `quality` goes with its action only."""
 
@@ -319,7 +311,7 @@ class Dead(Message, frozen=True, kw_only=True):
     message: str
 
 
-Command: TypeAlias = Start | Interact | Credit | Control | Playback | Pause | Resume | Stop | Shutdown
+Command: TypeAlias = Start | Interact | Credit | Control | Playback | Stop | Shutdown
 SessionEvent: TypeAlias = (
     Started | Queued | Applied | Superseded | Rejected | ControlApplied | Warned | Chunk | Ended | Failed
 )

@@ -193,6 +193,7 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         interaction_queue=config.interaction_queue,
         session_credits=config.session_credits,
         lead_blocks=config.lead_blocks,
+        playback_patience=config.playback_patience,
         interrupts_per_block=config.interrupts_per_block,
         heartbeat_interval=config.heartbeat_interval,
         poll_interval=config.worker_poll_interval,

@@ -2,7 +2,8 @@
 
 Knows numbers only: no session, no engine, no thread; the present time is always an argument (monotonic seconds).
 Invariant: under `RealtimePace` a session is never made more than the lead ahead of its viewer, also after a stall:
-a viewer who has waited goes on from where the picture stood, so nothing is made or shown faster to catch up.
+a viewer who has waited goes on from where the picture stood, so nothing is made or shown faster to catch up. Where
+the viewer stands is what it reports or, as long as it reports nothing, the time since the first chunk was sent.
 """
 
 import math
@@ -18,9 +19,12 @@ class Pace(Protocol):
     def sent(self, pts: float, at: float) -> None:
         """The chunk that begins at media time `pts` was sent at `at`."""
 
+    def seen(self, position: float, at: float) -> None:
+        """At `at` the viewer reported that it shows media time `position`."""
+
     @property
     def due_at(self) -> float:
-        """From when on the next block may be made. Infinite: not before something was sent."""
+        """From when on the next block may be made. Infinite: not before something is sent or reported."""
 
     @property
     def deadline(self) -> float:
@@ -28,29 +32,44 @@ class Pace(Protocol):
 
 
 class RealtimePace:
-    """Media is shown at its own speed from the first chunk on; the server stays `lead_seconds` ahead of that."""
+    """Media is shown at its own speed; the server stays `lead_seconds` ahead of that.
 
-    def __init__(self, lead_seconds: float, *, opened_at: float) -> None:
+    Between two reports the playhead is taken to go on, but at most `patience` seconds past the last one.
+    """
+
+    def __init__(self, lead_seconds: float, *, patience: float, opened_at: float) -> None:
         if not lead_seconds > 0:
             raise ValueError(f"lead_seconds must be above 0, not {lead_seconds!r}")
         self._lead = lead_seconds
+        self._patience = patience
         self._opened_at = opened_at
         self._made = 0.0
         self._zero: float | None = None
         """The moment at which media time 0 is shown; it moves later whenever a chunk comes too late."""
+        self._last_seen: float | None = None
+        """The last position that was reported."""
 
     def made(self, seconds: float) -> None:
         self._made += seconds
 
     def sent(self, pts: float, at: float) -> None:
+        if self._last_seen is not None:
+            return  # the viewer itself says what a late chunk has cost it
         zero = at - pts
         self._zero = zero if self._zero is None else max(self._zero, zero)
+
+    def seen(self, position: float, at: float) -> None:
+        self._last_seen = min(position, self._made)
+        self._zero = at - self._last_seen
 
     @property
     def due_at(self) -> float:
         if self._made < self._lead:
             return self._opened_at
-        return math.inf if self._zero is None else self._zero + self._made - self._lead
+        wanted = self._made - self._lead
+        if self._zero is None or (self._last_seen is not None and wanted > self._last_seen + self._patience):
+            return math.inf
+        return self._zero + wanted
 
     @property
     def deadline(self) -> float:
@@ -67,6 +86,9 @@ class UnpacedPace:
         """Nothing follows from it."""
 
     def sent(self, pts: float, at: float) -> None:
+        """Nothing follows from it."""
+
+    def seen(self, position: float, at: float) -> None:
         """Nothing follows from it."""
 
     @property

@@ -7,9 +7,11 @@ media time rises by what was made and never falls, over cuts too.
 
 import logging
 from enum import Enum
-from typing import Any
+from typing import Any, assert_never
 
 from service.ipc import (
+    Control,
+    ControlApplied,
     Ended,
     EndReason,
     Facts,
@@ -69,6 +71,7 @@ class Session:
         self._arrived_at = arrived_at
         self._begun_at = arrived_at
         self._credits = start.credits
+        self._quality = start.quality
         self._chunks = 0
         self._frames = 0
         self._active: tuple[str, ...] = (start.event_id,) if start.event_id else ()
@@ -108,15 +111,6 @@ class Session:
             )
         )
 
-    def pause(self) -> None:
-        """No further block until `resume`. Pausing a paused session changes nothing."""
-        if self.state is not SessionState.PAUSED:
-            self._move(SessionState.PAUSED)
-
-    def resume(self) -> None:
-        if self.state is not SessionState.RUNNING:
-            self._move(SessionState.RUNNING)
-
     def end(self, reason: EndReason, *, journal: str) -> None:
         self._move(SessionState.ENDED)
         self._lane.post(
@@ -139,6 +133,40 @@ class Session:
     def sent(self, pts: float, at: float) -> None:
         """The chunk that begins at `pts` has left."""
         self._pace.sent(pts, at)
+
+    def seen(self, position: float, at: float) -> None:
+        """The viewer has reported its playhead."""
+        self._pace.seen(position, at)
+
+    def control(self, command: Control, *, in_making: bool) -> None:
+        """Pause, resume or set the quality. Pausing what is paused changes nothing, and is answered all the same.
+
+        Args:
+            in_making: a block of this session is being made; it is finished and sent before a pause.
+        """
+        first = self._chunks
+        match command.action:
+            case "pause":
+                first += in_making
+                if self.state is not SessionState.PAUSED:
+                    self._move(SessionState.PAUSED)
+            case "resume":
+                if self.state is not SessionState.RUNNING:
+                    self._move(SessionState.RUNNING)
+            case "quality":
+                assert command.quality is not None, "the action `quality` comes with one"
+                self._quality = command.quality
+            case _:
+                assert_never(command.action)
+        self._lane.post(
+            ControlApplied(
+                session=self.id,
+                action=command.action,
+                quality=command.quality,
+                sequence=first,
+                event_id=command.event_id,
+            )
+        )
 
     def accept(self, command: Interact, *, arrived_at: float, in_making: bool) -> bool:
         """Take or refuse an interaction, and say which. True: it is meant for the present block or the next.
@@ -200,7 +228,7 @@ class Session:
             pts=self.position,
             fps=self._facts.fps,
             format=self._start.format,
-            quality=self._start.quality,
+            quality=self._quality,
             event_ids=self._active,
             started_event_ids=started,
             applications=applications,

@@ -38,6 +38,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     interaction_queue: int
     session_credits: int
     lead_blocks: float
+    playback_patience: float
     interrupts_per_block: int
     """Times that one block may be given up for a newer prompt; 0 turns it off."""
     heartbeat_interval: float

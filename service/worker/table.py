@@ -16,7 +16,7 @@ from models.errors import EngineError
 from models.journal import PromptEvent, WeightedPrompt, check_event
 from service.channel import Arrival
 from service.errors import ErrorCode
-from service.ipc import Credit, EndReason, Facts, Interact, Pause, Prompt, Resume, Shutdown, Start, Stop
+from service.ipc import Control, Credit, EndReason, Facts, Interact, Playback, Prompt, Shutdown, Start, Stop
 from service.worker.engine import Engine
 from service.worker.media import Lane, Send
 from service.worker.pacing import Pace, RealtimePace, UnpacedPace
@@ -104,10 +104,10 @@ class SessionTable:
                 self._interact(session, command, arrival.at)
             case Credit(chunks=chunks):
                 session.grant(chunks)
-            case Pause():
-                session.pause()
-            case Resume():
-                session.resume()
+            case Control():
+                session.control(command, in_making=session is self.making)
+            case Playback(position=position):
+                session.seen(position, arrival.at)
             case Stop():
                 self._stop(session)
             case _:
@@ -181,7 +181,8 @@ class SessionTable:
         if start.pacing == "none":
             return UnpacedPace(opened_at=arrived_at)
         block_seconds = self._facts.frames_per_block / self._facts.fps
-        return RealtimePace(self._settings.lead_blocks * block_seconds, opened_at=arrived_at)
+        lead, patience = self._settings.lead_blocks * block_seconds, self._settings.playback_patience
+        return RealtimePace(lead, patience=patience, opened_at=arrived_at)
 
     def end(self, session: Session, reason: EndReason) -> None:
         session.end(reason, journal=session.stream.journal.to_json())

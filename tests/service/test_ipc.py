@@ -28,8 +28,6 @@ COMMANDS: list[ipc.Command] = [
     ipc.Credit(session="s", chunks=2),
     ipc.Control(session="s", action="quality", quality=40, event_id="e"),
     ipc.Playback(session="s", position=1.5, buffered=0.5, dropped=3),
-    ipc.Pause(session="s"),
-    ipc.Resume(session="s"),
     ipc.Stop(session="s"),
     ipc.Shutdown(),
 ]

@@ -269,6 +269,7 @@ SETTINGS = WorkerSettings(
     interaction_queue=4,
     session_credits=4,
     lead_blocks=1.0,
+    playback_patience=2.0,
     interrupts_per_block=2,
     heartbeat_interval=0.05,
     poll_interval=0.05,

@@ -59,7 +59,7 @@ def simulate(viewers: list[Viewer], *, until: float, block_takes: float) -> None
 
 
 def watching(count: int) -> list[Viewer]:
-    return [Viewer(RealtimePace(BLOCK, opened_at=0.0)) for _ in range(count)]
+    return [Viewer(RealtimePace(BLOCK, patience=2.0, opened_at=0.0)) for _ in range(count)]
 
 
 def unpaced(count: int) -> list[Viewer]:
@@ -107,7 +107,10 @@ def test_a_stalled_viewer_does_not_starve_the_others() -> None:
 
 
 def test_the_earliest_deadline_goes_first() -> None:
-    late, early = Viewer(RealtimePace(BLOCK, opened_at=5.0)), Viewer(RealtimePace(BLOCK, opened_at=4.0))
+    late, early = (
+        Viewer(RealtimePace(BLOCK, patience=2.0, opened_at=5.0)),
+        Viewer(RealtimePace(BLOCK, patience=2.0, opened_at=4.0)),
+    )
     scheduler: Scheduler[Viewer] = Scheduler()
     scheduler.add(late)
     scheduler.add(early)
@@ -117,7 +120,7 @@ def test_the_earliest_deadline_goes_first() -> None:
 def test_nobody_is_chosen_before_being_due() -> None:
     scheduler: Scheduler[Viewer] = Scheduler()
     assert (scheduler.next(0.0), scheduler.next_due_at()) == (None, math.inf)
-    viewer = Viewer(RealtimePace(BLOCK, opened_at=5.0))
+    viewer = Viewer(RealtimePace(BLOCK, patience=2.0, opened_at=5.0))
     scheduler.add(viewer)
     assert (scheduler.next(4.9), scheduler.next_due_at()) == (None, 5.0)
     assert scheduler.next(5.0) is viewer

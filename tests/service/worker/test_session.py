@@ -3,7 +3,22 @@
 import pytest
 
 from service.errors import ErrorCode
-from service.ipc import Chunk, Ended, Event, Failed, Interact, Prompt, Queued, Rejected, Start, Started, Superseded
+from service.ipc import (
+    Action,
+    Chunk,
+    Control,
+    ControlApplied,
+    Ended,
+    Event,
+    Failed,
+    Interact,
+    Prompt,
+    Queued,
+    Rejected,
+    Start,
+    Started,
+    Superseded,
+)
 from service.worker.media import Lane
 from service.worker.pacing import UnpacedPace
 from service.worker.session import IllegalMove, Session, SessionState
@@ -46,6 +61,10 @@ class Stage:
         command = Interact(session="s", event_id=event_id, prompts=(Prompt("q"),), at=at)
         return self.session.accept(command, arrived_at=1.5, in_making=in_making)
 
+    def control(self, action: Action, *, quality: int | None = None, in_making: bool = False) -> None:
+        command = Control(session="s", action=action, quality=quality, event_id="c")
+        self.session.control(command, in_making=in_making)
+
     def of(self, kind: type[Event]) -> list[Event]:
         return [event for event in self.sent if isinstance(event, kind)]
 
@@ -72,22 +91,42 @@ def test_nothing_follows_the_end(last: str) -> None:
         stage.session.end("stopped", journal="") if last == "end" else stage.session.fail("c", "m")
     assert len(stage.of(Ended)) == 1
     with pytest.raises(IllegalMove, match="got paused"):
-        stage.session.pause()
+        stage.control("pause")
 
 
 def test_an_illegal_move_names_what_was_expected() -> None:
     with pytest.raises(IllegalMove, match="is starting: expected ended, running next, got paused"):
-        Stage().session.pause()
+        Stage().control("pause")
 
 
-def test_pause_and_resume_may_be_said_twice() -> None:
-    session = Stage().running().session
-    for _ in range(2):
-        session.pause()
-        assert not session.ready
-    for _ in range(2):
-        session.resume()
-        assert session.ready
+def test_pause_and_resume_may_be_said_twice_and_are_answered_each_time() -> None:
+    stage = Stage().running()
+    steps: list[tuple[Action, bool]] = [("pause", False), ("pause", False), ("resume", True), ("resume", True)]
+    for action, ready in steps:
+        stage.control(action)
+        assert stage.session.ready is ready
+    assert len(stage.of(ControlApplied)) == 4
+
+
+def test_a_pause_holds_from_the_block_after_the_one_in_the_making() -> None:
+    stage = Stage().running()
+    stage.block()
+    stage.control("pause", in_making=True)
+    stage.block()
+    stage.control("pause")
+    assert [event.sequence for event in stage.of(ControlApplied) if isinstance(event, ControlApplied)] == [2, 2]
+
+
+def test_quality_holds_from_the_next_chunk_on() -> None:
+    stage = Stage().running()
+    stage.block()
+    assert stage.job.quality == 85
+    stage.control("quality", quality=40)
+    stage.block()
+    assert (stage.job.sequence, stage.job.quality) == (1, 40)
+    assert stage.of(ControlApplied) == [
+        ControlApplied(session="s", action="quality", quality=40, sequence=1, event_id="c")
+    ]
 
 
 def test_it_fails_before_it_ran_with_one_message() -> None:

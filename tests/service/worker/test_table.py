@@ -6,13 +6,12 @@ import pytest
 from service.errors import ErrorCode
 from service.ipc import (
     Chunk,
+    Control,
     Credit,
     Ended,
     Failed,
-    Pause,
     Queued,
     Rejected,
-    Resume,
     Shutdown,
     Start,
     Started,
@@ -40,9 +39,9 @@ def test_pause_holds_and_resume_goes_on() -> None:
     seen: list[int] = []
     stage.play(
         [start(credits=1)],
-        [Pause(session="s"), Credit(session="s", chunks=2)],
+        [Control(session="s", action="pause"), Credit(session="s", chunks=2)],
         lambda: seen.append(len(stage.chunks())),
-        [Resume(session="s")],
+        [Control(session="s", action="resume")],
     )
     assert seen == [1]
     assert len(stage.chunks()) == 3
