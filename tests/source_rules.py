@@ -160,7 +160,7 @@ def check_arguments(source: Source, *, limit: int = 7, positional: int = 2) -> l
     """At most `limit` arguments, and keyword-only after `positional` of them.
 
     `self` and `cls` do not count. Arrays do not count as positional, as q, k, v reads like mathematics; nor does the
-    order matter in private functions and in methods whose order Python gives.
+    order matter in private functions and in methods whose order Python or ASGI gives.
     """
     found = []
     for function in functions_of(source):
@@ -179,7 +179,7 @@ def check_arguments(source: Source, *, limit: int = 7, positional: int = 2) -> l
 
 
 def _is_public(name: str) -> bool:
-    return name in {"__init__", "__call__"} or not name.startswith("_")
+    return name == "__init__" or not name.startswith("_")
 
 
 def _is_static(node: FunctionNode) -> bool:
