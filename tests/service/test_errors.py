@@ -41,7 +41,9 @@ def test_descriptions_differ() -> None:
 
 def test_what_the_engine_refuses_has_an_entry() -> None:
     base = models.errors.EngineError
-    kinds: list[type[models.errors.EngineError]] = [base, *base.__subclasses__()]
+    # The engine's own: a subclass elsewhere never reaches a client.
+    own = [kind for kind in base.__subclasses__() if kind.__module__ == base.__module__]
+    kinds: list[type[models.errors.EngineError]] = [base, *own]
     assert len(kinds) > 5
     assert [kind.code for kind in kinds if kind.code not in REGISTRY] == []
     assert len({kind.code for kind in kinds}) == len(kinds)
