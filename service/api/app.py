@@ -6,8 +6,8 @@ after its origin, host and subprotocol were checked and while there is room for 
 
 from fastapi import FastAPI, WebSocket
 
-from service.api.connections import Connections
 from service.api.http_routes import ApiState, http_routes, installed_version
+from service.api.metrics import HttpMeter
 from service.api.origin import Handshake, refusal_of
 from service.api.page import page_routes
 from service.api.problem import add_problem_handlers, problem_response
@@ -22,10 +22,11 @@ REALTIME_PATH = "/v1/realtime/video"
 
 def create_app(config: ServiceConfig, worker: WorkerClient) -> FastAPI:
     """The app over a worker that something else serves (`WorkerClient.serve`); `app.state.api` is its ApiState."""
-    state = ApiState(config, worker, Connections(config.max_connections))
+    state = ApiState(config, worker)
     app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
     app.state.api = state
     add_problem_handlers(app)
+    app.add_middleware(HttpMeter, metrics=state.metrics)
     app.include_router(http_routes(state))
 
     @app.websocket(REALTIME_PATH)
@@ -34,7 +35,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient) -> FastAPI:
         if refused is not None:
             await websocket.send_denial_response(problem_response(refused))
             return
-        connection = Connection(websocket, worker, config=config)
+        connection = Connection(websocket, worker, config=config, metrics=state.metrics)
         with state.connections.holding(connection):
             await websocket.accept(SUBPROTOCOL if websocket.scope["subprotocols"] else None)
             await connection.run()

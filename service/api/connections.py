@@ -26,6 +26,11 @@ class Connections:
         return len(self._open)
 
     @property
+    def held_bytes(self) -> int:
+        """Bytes of media that wait for clients, of all connections together."""
+        return sum(connection.held_bytes for connection in self._open)
+
+    @property
     def full(self) -> bool:
         return len(self._open) >= self._limit
 

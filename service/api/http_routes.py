@@ -1,19 +1,21 @@
-"""What the service says of itself over HTTP: alive, ready, healthy; its models and limits.
+"""What the service says of itself over HTTP: alive, ready, healthy; its models, limits and metrics.
 
-It knows nothing of the WebSocket's sessions beyond their number. Invariant: `/readyz` is 200 only while a
-session would be started: worker loaded and warm, heartbeat fresh, not draining.
+It knows nothing of the WebSocket's sessions beyond their number. Invariants: `/readyz` is 200 only while a
+session would be started: worker loaded and warm, heartbeat fresh, not draining; every status that a route can
+answer with is in `/openapi.json`, with the shape of its body.
 """
 
 import time
-from dataclasses import dataclass, field
 from importlib import metadata
+from typing import Any
 
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service.api.connections import Connections
-from service.api.problem import problem_response
+from service.api.metrics import CONTENT_TYPE, GaugeReader, Metrics
+from service.api.problem import PROBLEM_MEDIA_TYPE, Problem, problem_response
 from service.api.translate import session_limits
 from service.api.worker_client import WorkerClient, WorkerState
 from service.config import ServiceConfig
@@ -22,19 +24,38 @@ from service.protocol import SUBPROTOCOL
 from service.protocol.server import SessionLimits
 
 
-@dataclass(frozen=True, slots=True)
 class ApiState:
-    """What the routes share: the settings, the worker and the open connections."""
+    """What the routes share: the settings, the worker, the open connections and the metrics."""
 
-    config: ServiceConfig
-    worker: WorkerClient
-    connections: Connections
-    started_at: float = field(default_factory=time.monotonic)
+    def __init__(self, config: ServiceConfig, worker: WorkerClient) -> None:
+        self.config = config
+        self.worker = worker
+        self.connections = Connections(config.max_connections)
+        self.metrics = Metrics()
+        self.started_at = time.monotonic()
+        self.metrics.registry.register(GaugeReader(self._gauges, {"version": installed_version()}))
 
     async def drain(self) -> None:
         """Ends every session and connection in order; bounded by the drain and close timeouts."""
         await self.worker.drain()
         await self.connections.end_all(self.config.close_timeout)
+
+    def _gauges(self) -> dict[str, tuple[str, float]]:
+        worker, facts = self.worker, self.worker.facts
+        memory = worker.heartbeat.memory_bytes if worker.heartbeat else 0
+        cache = facts.cache_bytes_per_stream * worker.sessions if facts else 0
+        return {
+            "ready": ("1 while a session would be started.", float(worker.ready)),
+            "sessions_active": ("Places taken.", worker.sessions),
+            "sessions_waiting": ("Sessions that wait for a place.", worker.waiting),
+            "places": ("Sessions at once.", worker.places),
+            "connections_open": ("WebSocket connections.", len(self.connections)),
+            "send_queue_bytes": ("Bytes of media that wait for clients.", self.connections.held_bytes),
+            "worker_heartbeat_age_seconds": ("Since the worker last said anything.", worker.heartbeat_age()),
+            "worker_memory_bytes": ("Memory of the worker's process.", memory),
+            "worker_losses": ("Workers that were lost since the start.", worker.losses),
+            "kv_cache_bytes": ("Caches of the sessions.", cache),
+        }
 
 
 class Alive(BaseModel):
@@ -49,6 +70,7 @@ class Health(BaseModel):
     reason: str | None = None
     heartbeat_age_s: float | None = None
     sessions: int
+    waiting: int
     max_sessions: int
     connections: int
     uptime_s: float
@@ -77,6 +99,19 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class MemoryPlan(BaseModel):
+    """Bytes. `max_streams` streams of `stream_bytes` fit beside weights and workspace into the budget."""
+
+    budget_bytes: int
+    weights_bytes: int
+    workspace_bytes: int
+    cache_bytes: int
+    text_bytes: int
+    decoder_bytes: int
+    history_bytes: int
+    stream_bytes: int
+
+
 class ServerInfo(BaseModel):
     """Facts for a bug report or a benchmark. Bytes, milliseconds and seconds as the names say."""
 
@@ -87,6 +122,9 @@ class ServerInfo(BaseModel):
     fingerprint: str
     parameters: int
     cache_bytes_per_stream: int
+    max_streams: int
+    max_sessions: int
+    plan: MemoryPlan | None
     threads: int
     warmup_ms: float
     block_ms: float
@@ -100,6 +138,19 @@ def installed_version() -> str:
         return "unknown"
 
 
+_NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "No session would be started"}}
+_UNAVAILABLE: dict[int | str, dict[str, Any]] = {
+    503: {
+        "description": "The engine is not ready",
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        "headers": {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}},
+    }
+}
+_METRICS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Prometheus text format", "content": {"text/plain": {"schema": {"type": "string"}}}}
+}
+
+
 def http_routes(state: ApiState) -> APIRouter:
     router = APIRouter(tags=["service"])
 
@@ -108,58 +159,75 @@ def http_routes(state: ApiState) -> APIRouter:
         """This process runs."""
         return Alive()
 
-    @router.get("/readyz", response_model=Health)
+    @router.get("/readyz", response_model=Health, responses=_NOT_READY)
     async def readyz() -> Response:
         """200 while a session would be started, else 503."""
         return _health(state)
 
-    @router.get("/healthz", response_model=Health)
+    @router.get("/healthz", response_model=Health, responses=_NOT_READY)
     async def healthz() -> Response:
         """The same under the name that older probes use."""
         return _health(state)
 
-    @router.get("/v1/models", response_model=ModelList)
+    @router.get("/metrics", response_class=Response, responses=_METRICS)
+    async def metrics() -> Response:
+        """Counters, times and gauges for Prometheus."""
+        return Response(state.metrics.render(), media_type=CONTENT_TYPE)
+
+    @router.get("/v1/models", response_model=ModelList, responses=_UNAVAILABLE)
     async def models() -> Response:
         """The models that are loaded."""
-        facts = state.worker.facts
-        if facts is None:
-            return problem_response(ErrorCode.WORKER_UNAVAILABLE, retry_after=1)
-        model = Model(
-            id=facts.preset,
-            title=facts.title,
-            licence=facts.licence,
-            width=facts.width,
-            height=facts.height,
-            fps=facts.fps,
-            block_frames=facts.block_frames,
-            frames_per_block=facts.frames_per_block,
-            first_block_frames=facts.first_block_frames,
-            prompt_characters=facts.prompt_characters,
-            suggested_prompts=facts.suggested_prompts,
-            limits=session_limits(state.config),
-        )
-        return JSONResponse(ModelList(data=[model]).model_dump())
+        return _models(state)
 
-    @router.get("/v1/server/info", response_model=ServerInfo)
+    @router.get("/v1/server/info", response_model=ServerInfo, responses=_UNAVAILABLE)
     async def info() -> Response:
         """The engine as it runs here."""
-        facts = state.worker.facts
-        if facts is None:
-            return problem_response(ErrorCode.WORKER_UNAVAILABLE, retry_after=1)
-        answer = ServerInfo(
-            version=installed_version(),
-            preset=facts.preset,
-            fingerprint=facts.fingerprint,
-            parameters=facts.parameters,
-            cache_bytes_per_stream=facts.cache_bytes_per_stream,
-            threads=facts.threads,
-            warmup_ms=facts.warmup_ms,
-            block_ms=facts.block_ms,
-            limits=session_limits(state.config),
-        )
-        return JSONResponse(answer.model_dump())
+        return _info(state)
 
     return router
+
+
+def _models(state: ApiState) -> Response:
+    facts = state.worker.facts
+    if facts is None:
+        return problem_response(ErrorCode.WORKER_UNAVAILABLE, retry_after=state.config.retry_after)
+    model = Model(
+        id=facts.preset,
+        title=facts.title,
+        licence=facts.licence,
+        width=facts.width,
+        height=facts.height,
+        fps=facts.fps,
+        block_frames=facts.block_frames,
+        frames_per_block=facts.frames_per_block,
+        first_block_frames=facts.first_block_frames,
+        prompt_characters=facts.prompt_characters,
+        suggested_prompts=facts.suggested_prompts,
+        limits=session_limits(state.config),
+    )
+    return JSONResponse(ModelList(data=[model]).model_dump())
+
+
+def _info(state: ApiState) -> Response:
+    facts = state.worker.facts
+    if facts is None:
+        return problem_response(ErrorCode.WORKER_UNAVAILABLE, retry_after=state.config.retry_after)
+    plan = facts.plan
+    answer = ServerInfo(
+        version=installed_version(),
+        preset=facts.preset,
+        fingerprint=facts.fingerprint,
+        parameters=facts.parameters,
+        cache_bytes_per_stream=facts.cache_bytes_per_stream,
+        max_streams=facts.max_streams,
+        max_sessions=state.worker.places,
+        plan=plan and MemoryPlan(**{name: getattr(plan, name) for name in MemoryPlan.model_fields}),
+        threads=facts.threads,
+        warmup_ms=facts.warmup_ms,
+        block_ms=facts.block_ms,
+        limits=session_limits(state.config),
+    )
+    return JSONResponse(answer.model_dump())
 
 
 def _health(state: ApiState) -> Response:
@@ -171,7 +239,8 @@ def _health(state: ApiState) -> Response:
         reason=worker.loss or None,
         heartbeat_age_s=round(worker.heartbeat_age(), 3) if heard else None,
         sessions=worker.sessions,
-        max_sessions=state.config.max_sessions,
+        waiting=worker.waiting,
+        max_sessions=worker.places,
         connections=len(state.connections),
         uptime_s=round(time.monotonic() - state.started_at, 3),
     )

@@ -9,11 +9,36 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from service.errors import ErrorCode, facts_of
 
 logger = logging.getLogger(__name__)
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(BaseModel):
+    """The same once more, in the shape that clients of similar services look for."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str
+
+
+class Problem(BaseModel):
+    """What every error looks like over HTTP."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    retryable: bool
+    error: ProblemError
+
 
 _CODE_OF_STATUS = {
     400: ErrorCode.JSON_INVALID,
@@ -27,17 +52,19 @@ def problem_response(code: ErrorCode, detail: str = "", *, retry_after: float | 
     """The answer for a code: RFC 9457 members, and `error` for clients that know the usual SDK shape."""
     facts = facts_of(code)
     detail = detail or facts.description
-    body = {
-        "type": "about:blank",
-        "title": facts.description,
-        "status": facts.http_status,
-        "detail": detail,
-        "code": code.value,
-        "retryable": facts.retryable,
-        "error": {"message": detail, "type": code.value, "param": None, "code": code.value},
-    }
+    body = Problem(
+        type="about:blank",
+        title=facts.description,
+        status=facts.http_status,
+        detail=detail,
+        code=code.value,
+        retryable=facts.retryable,
+        error=ProblemError(message=detail, type=code.value, param=None, code=code.value),
+    )
     headers = {} if retry_after is None else {"Retry-After": f"{max(1, round(retry_after))}"}
-    return JSONResponse(body, status_code=facts.http_status, headers=headers, media_type="application/problem+json")
+    return JSONResponse(
+        body.model_dump(), status_code=facts.http_status, headers=headers, media_type=PROBLEM_MEDIA_TYPE
+    )
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -5,11 +5,21 @@ lost or made up on the way; a field that both sides have goes through unchanged.
 """
 
 import json
+from dataclasses import dataclass, replace
+from typing import Self
 
 from service import ipc
 from service.config import ServiceConfig
-from service.errors import ErrorCode, ProtocolError, facts_of
-from service.protocol.client import MAX_PROMPTS, MediaFormat, SessionInteraction, SessionStart, WeightedPrompt
+from service.errors import ErrorCode, ProtocolError, WarningCode, facts_of
+from service.protocol.client import (
+    MAX_PROMPTS,
+    MediaFormat,
+    SessionControl,
+    SessionInteraction,
+    SessionPlayback,
+    SessionStart,
+    WeightedPrompt,
+)
 from service.protocol.server import (
     ChunkMetadata,
     ChunkTimings,
@@ -19,11 +29,34 @@ from service.protocol.server import (
     InteractionQueued,
     InteractionRejected,
     InteractionSuperseded,
+    MediaInit,
+    SessionControlApplied,
     SessionDone,
     SessionLimits,
     SessionWarning,
     VideoStart,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """How a session's frames are encoded, as far as the client is told."""
+
+    format: MediaFormat = "jpeg"
+    quality: int = 85
+    width: int = 0
+    height: int = 0
+
+    def of_size(self, width: int, height: int) -> Self:
+        return replace(self, width=width, height=height)
+
+    def of_quality(self, quality: int) -> Self:
+        return replace(self, quality=quality)
+
+    def message(self, sequence: int) -> MediaInit:
+        return MediaInit(
+            format=self.format, quality=self.quality, width=self.width, height=self.height, sequence=sequence
+        )
 
 
 def start_command(message: SessionStart, session: str, *, credits: int, max_seconds: float) -> ipc.Start:
@@ -52,6 +85,19 @@ def interact_command(message: SessionInteraction, session: str) -> ipc.Interact:
         sink=message.sink,
         transition_chunks=message.transition_chunks,
         at=message.at,
+    )
+
+
+def control_command(message: SessionControl, session: str) -> ipc.Control:
+    return ipc.Control(session=session, action=message.action, quality=message.quality, event_id=message.event_id or "")
+
+
+def playback_command(message: SessionPlayback, session: str) -> ipc.Playback:
+    return ipc.Playback(
+        session=session,
+        position=message.position_seconds,
+        buffered=message.buffered_seconds,
+        dropped=message.dropped,
     )
 
 
@@ -137,21 +183,45 @@ def interaction_message(
             )
 
 
+def control_message(event: ipc.ControlApplied) -> SessionControlApplied:
+    return SessionControlApplied(
+        action=event.action, quality=event.quality, sequence=event.sequence, event_id=event.event_id or None
+    )
+
+
 def warning_message(event: ipc.Warned) -> SessionWarning:
-    return SessionWarning(code=event.code, message=event.message, field=event.field, event_id=event.event_id or None)
+    return SessionWarning(
+        code=event.code,
+        message=event.message,
+        field=event.field,
+        event_id=event.event_id or None,
+        kept_characters=event.kept_characters,
+    )
+
+
+def drop_warning(count: int) -> SessionWarning:
+    return SessionWarning(
+        code=WarningCode.FRAMES_DROPPED, message=f"{count} frames were left out: they came too slowly.", count=count
+    )
 
 
 def done_message(event: ipc.Ended) -> SessionDone:
     return SessionDone(reason=event.reason, chunks=event.chunks, frames=event.frames, journal=json.loads(event.journal))
 
 
-def failure_message(event: ipc.Failed, *, fatal: bool) -> ErrorMessage:
+def nothing_done() -> SessionDone:
+    """The end of a session that never had a place."""
+    return SessionDone(reason="stopped", chunks=0, frames=0, journal={})
+
+
+def failure_message(event: ipc.Failed, *, fatal: bool, retry_after: float | None = None) -> ErrorMessage:
     """The engine's refusal or fault. `fatal` is the connection's to say: a start may be tried again."""
     return ErrorMessage(
         code=event.code,
         message=event.message,
         field=event.field,
         retryable=facts_of(event.code).retryable,
+        retry_after=retry_after,
         fatal=fatal,
     )
 
@@ -169,6 +239,8 @@ def refusal_message(error: ProtocolError, *, retry_after: float | None = None) -
     )
 
 
-def fatal_message(code: ErrorCode, message: str) -> ErrorMessage:
+def fatal_message(code: ErrorCode, message: str, *, retry_after: float | None = None) -> ErrorMessage:
     """The end of the connection for another reason than `session.done`."""
-    return ErrorMessage(code=code, message=message, retryable=facts_of(code).retryable, fatal=True)
+    return ErrorMessage(
+        code=code, message=message, retryable=facts_of(code).retryable, retry_after=retry_after, fatal=True
+    )

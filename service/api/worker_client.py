@@ -1,8 +1,8 @@
 """The API's side of the engine worker: sends commands, routes events to sessions, knows whether it lives.
 
-It knows nothing of the wire, of sockets or of what events mean. Invariants: routing never waits for a
-session; every session that was opened hears its last event from the worker or, within the heartbeat's
-timeout of its silence, that the worker is lost; a place is free again once the worker says so or is lost.
+It knows nothing of the wire, of sockets or of what events mean; who may have a place is `admission.py`'s to say.
+Invariants: routing never waits for a session; every session that was opened hears its last event from the worker,
+or why there will be none; a place is free again once the worker says so or is lost, or does not say so in time.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ from enum import Enum, auto
 from typing import Protocol
 
 from service import ipc
+from service.api.admission import Admission
 from service.config import ServiceConfig
-from service.errors import CapacityError, ErrorCode, SessionError
+from service.errors import ErrorCode, SessionError
 
 logger = logging.getLogger(__name__)
 
@@ -37,18 +38,28 @@ class WorkerLink(Protocol):
 
 
 class Listener(Protocol):
-    """What a session's events are given to. Neither call may wait or raise."""
+    """What a session's events are given to. None of these may wait or raise."""
 
     def deliver(self, event: ipc.SessionEvent) -> None: ...
 
-    def worker_lost(self, code: ErrorCode, message: str) -> None: ...
+    def queued(self, position: int, waiting: int) -> None: ...
+
+    def admitted(self) -> None: ...
+
+    def draining(self, deadline_seconds: float) -> None: ...
+
+    def end(self, code: ErrorCode, message: str) -> None: ...
 
 
 @dataclass(slots=True)
-class _Place:
-    """A session the worker holds. Without a listener its client is gone and its end is waited for."""
+class _Session:
+    """A session that waits for a place or has one.
+
+    Without a listener its client is gone and its end is waited for. With `start` the worker has not heard of it.
+    """
 
     listener: Listener | None
+    start: ipc.Start | None
 
 
 class WorkerClient:
@@ -58,8 +69,15 @@ class WorkerClient:
         self._config = config
         self._clock = clock
         self._link: WorkerLink | None = None
-        self._places: dict[str, _Place] = {}
-        self._heard_at = clock()
+        self._sessions: dict[str, _Session] = {}
+        self._admission = Admission(
+            places=config.max_sessions,
+            room=config.waiting_room,
+            lease_seconds=config.lease_seconds,
+            waiting_timeout=config.waiting_timeout,
+        )
+        self._looked_at = self._heard_at = clock()
+        self.losses = 0
         self._changed = asyncio.Event()
         self.loss = ""
         self.state = WorkerState.ABSENT
@@ -75,7 +93,17 @@ class WorkerClient:
     @property
     def sessions(self) -> int:
         """Places taken, those included whose client is gone and whose end the worker has not yet reported."""
-        return len(self._places)
+        return self._admission.active
+
+    @property
+    def places(self) -> int:
+        """Sessions at once: what the settings and the worker's memory allow."""
+        return self._admission.places
+
+    @property
+    def waiting(self) -> int:
+        """Sessions that wait for a place."""
+        return self._admission.waiting
 
     def heartbeat_age(self) -> float:
         """Seconds since the worker last said anything."""
@@ -90,32 +118,49 @@ class WorkerClient:
     # What sessions do
 
     async def open(self, start: ipc.Start, listener: Listener) -> None:
-        """Asks the worker for a session; its events, up to Ended or Failed, go to `listener`.
+        """Asks for a session; its events, up to Ended or Failed, go to `listener`.
+
+        Where no place is free, the listener is told its position, and again whenever it changes.
 
         Raises:
             SessionError: the worker is not ready or the server is draining.
-            CapacityError: every place is taken.
+            CapacityError: there is no place, neither to run nor to wait.
         """
         if self.state is WorkerState.DRAINING:
             raise SessionError(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
         if self.state is not WorkerState.READY:
             raise SessionError(ErrorCode.WORKER_UNAVAILABLE, f"The engine is {self.state.name.lower()}.")
-        if len(self._places) >= self._config.max_sessions:
-            raise CapacityError(f"All {self._config.max_sessions} places are taken.")
-        self._places[start.session] = _Place(listener)
-        await self._send(start)
+        has_place = self._admission.ask(start.session, self._clock())
+        self._sessions[start.session] = _Session(listener, start)
+        if has_place:
+            await self._begin(start.session)
+        else:
+            self._tell_positions()
 
-    async def send(self, command: ipc.Interact | ipc.Credit | ipc.Stop) -> None:
+    async def send(self, command: ipc.Interact | ipc.Credit | ipc.Control | ipc.Playback | ipc.Stop) -> None:
         """Passes a command on. To a session that has ended, or a worker that is lost, it goes nowhere."""
-        if command.session in self._places:
+        if command.session not in self._sessions:
+            return
+        if isinstance(command, ipc.Stop):
+            await self._stop(command.session)
+        else:
             await self._send(command)
+
+    def renew(self, session: str) -> None:
+        """The session's connection shows life."""
+        self._admission.renew(session, self._clock())
 
     async def release(self, session: str) -> None:
         """The client is gone: nobody listens any more, and the worker is told to stop."""
-        place = self._places.get(session)
-        if place is not None:
-            place.listener = None
-            await self._send(ipc.Stop(session=session))
+        held = self._sessions.get(session)
+        if held is None:
+            return
+        held.listener = None
+        if held.start is None:
+            await self._stop(session)
+        else:
+            self._forget(session)
+            await self._fill_places()
 
     # What the process around it does
 
@@ -135,19 +180,33 @@ class WorkerClient:
             self.lose("the link to the engine was closed")
 
     async def drain(self) -> None:
-        """Takes no new session and waits until the others have ended, `drain_timeout` at most; then ends them.
+        """Takes no new session, leaves the others `drain_grace` to end by themselves, and then ends them.
 
         This is for good: the state stays DRAINING, and no other worker is served.
         """
         self._enter(WorkerState.DRAINING)
+        for name, session in list(self._sessions.items()):
+            if session.listener is None:
+                continue
+            if session.start is None:
+                session.listener.draining(self._config.drain_grace)
+            else:
+                session.listener.end(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+                self._forget(name)
+        await self._all_ended(within=self._config.drain_grace)
         await self._send(ipc.Shutdown())
+        if not await self._all_ended(within=self._config.drain_timeout):
+            logger.warning("%d sessions did not end within the drain timeout", len(self._sessions))
+        self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+
+    async def _all_ended(self, *, within: float) -> bool:
         try:
-            async with asyncio.timeout(self._config.drain_timeout):
-                while self._places:
+            async with asyncio.timeout(within):
+                while self._sessions:
                     await self._changed.wait()
         except TimeoutError:
-            logger.warning("%d sessions did not end within the drain timeout", len(self._places))
-        self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+            return False
+        return True
 
     def lose(self, reason: str) -> None:
         """The worker is gone (also for the one who watches its process to call): every session is told."""
@@ -161,6 +220,7 @@ class WorkerClient:
             self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
             return
         self._enter(WorkerState.LOST)
+        self.losses += 1
         logger.error("the worker is lost: %s", reason)
         self._end_all(ErrorCode.WORKER_DIED, f"The engine stopped: {reason}.")
 
@@ -172,6 +232,7 @@ class WorkerClient:
         except ipc.IpcError as error:
             self.lose(f"it could not be understood ({error})")
             return
+        await self._look_after_sessions()
         if event is None:
             self._check_silence()
             return
@@ -179,6 +240,7 @@ class WorkerClient:
         match event:
             case ipc.Ready():
                 self.facts = event.facts
+                self._admission.places = min(self._config.max_sessions, event.facts.max_streams)
                 if self.state is WorkerState.LOADING:
                     self._enter(WorkerState.READY)
             case ipc.Heartbeat():
@@ -186,7 +248,7 @@ class WorkerClient:
             case ipc.Dead():
                 self.lose(event.message)
             case _:
-                self._route(event)
+                await self._route(event)
 
     def _check_silence(self) -> None:
         limit = self._config.heartbeat_timeout
@@ -200,15 +262,79 @@ class WorkerClient:
         if event.busy and event.idle_seconds > self._config.block_deadline:
             self.lose(f"one block took longer than {self._config.block_deadline:g} s")
 
-    def _route(self, event: ipc.SessionEvent) -> None:
-        place = self._places.get(event.session)
-        if place is None:
+    async def _route(self, event: ipc.SessionEvent) -> None:
+        session = self._sessions.get(event.session)
+        if session is None:
             return
-        if isinstance(event, ipc.Ended | ipc.Failed):
-            del self._places[event.session]
-            self._notify()
-        if place.listener is not None:
-            place.listener.deliver(event)
+        over = isinstance(event, ipc.Ended | ipc.Failed)
+        if over:
+            self._forget(event.session)
+        if session.listener is not None:
+            session.listener.deliver(event)
+        if over:
+            await self._fill_places()
+
+    # Places
+
+    async def _begin(self, name: str) -> None:
+        """Tells the worker of a session that has its place now."""
+        session = self._sessions.get(name)
+        if session is None or session.start is None:
+            return
+        start, session.start = session.start, None
+        if session.listener is not None:
+            session.listener.admitted()
+        await self._send(start)
+
+    async def _stop(self, name: str) -> None:
+        """Asks the worker to end a session; its place is free after `answer_timeout` even without an answer."""
+        self._admission.end(name, self._clock(), within=self._config.answer_timeout)
+        await self._send(ipc.Stop(session=name))
+
+    async def _fill_places(self) -> None:
+        admitted = self._admission.admit(self._clock()) if self.state is WorkerState.READY else ()
+        self._tell_positions()
+        for name in admitted:
+            await self._begin(name)
+
+    def _tell_positions(self) -> None:
+        for moved in self._admission.moved():
+            listener = self._sessions[moved.session].listener
+            if listener is not None:
+                listener.queued(moved.position, moved.waiting)
+
+    async def _look_after_sessions(self) -> None:
+        """Ends what has no time left; once in a heartbeat, so that it costs nothing per event."""
+        now = self._clock()
+        if now < self._looked_at + self._config.heartbeat_interval:
+            return
+        self._looked_at = now
+        for name in self._admission.weary(now):
+            message = f"No place became free within {self._config.waiting_timeout:g} s."
+            self._end_one(name, ErrorCode.CAPACITY, message)
+            self._forget(name)
+        for name in self._admission.expired(now):
+            if self._admission.is_ending(name):
+                logger.warning("session %s: the worker did not say that it ended", name)
+                self._end_one(name, ErrorCode.WORKER_STALLED, "The engine did not end the session in time.")
+                self._forget(name)
+            else:
+                message = f"Your connection showed no life for {self._config.lease_seconds:g} s."
+                self._end_one(name, ErrorCode.IDLE_TIMEOUT, message)
+                await self._stop(name)
+        await self._fill_places()
+
+    def _end_one(self, name: str, code: ErrorCode, message: str) -> None:
+        session = self._sessions[name]
+        if session.listener is not None:
+            session.listener.end(code, message)
+            session.listener = None
+
+    def _forget(self, name: str) -> None:
+        """The one way out: the session and its place, or its turn, are gone together."""
+        del self._sessions[name]
+        assert self._admission.leave(name), f"{name} had neither a place nor a turn"
+        self._notify()
 
     async def _send(self, command: ipc.Command) -> None:
         link = self._link
@@ -221,12 +347,13 @@ class WorkerClient:
                 self.lose(f"it does not take commands ({error})")
 
     def _end_all(self, code: ErrorCode, message: str) -> None:
-        places = list(self._places.values())
-        self._places.clear()
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        self._admission.clear()
         self._notify()
-        for place in places:
-            if place.listener is not None:
-                place.listener.worker_lost(code, message)
+        for session in sessions:
+            if session.listener is not None:
+                session.listener.end(code, message)
 
     def _enter(self, state: WorkerState) -> None:
         self.state = state

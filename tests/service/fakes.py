@@ -45,6 +45,8 @@ class FakeSession:
     credits: int
     sequence: int = 0
     active: tuple[str, ...] = ()
+    paused: bool = False
+    playhead: float | None = None
     pending: ipc.Interact | None = None
 
 
@@ -58,6 +60,8 @@ class FakeWorker:
     commands: list[ipc.Command] = field(default_factory=list)
     most_outstanding: int = 0
     stopped: bool = False
+    deaf_to_stop: bool = False
+    """Holds its sessions although it was told to end them."""
 
     def ready(self) -> None:
         self.emit(ipc.Ready(facts=FACTS))
@@ -77,8 +81,14 @@ class FakeWorker:
             case ipc.Credit():
                 if command.session in self.sessions:
                     self.sessions[command.session].credits += command.chunks
+            case ipc.Control():
+                self._control(command)
+            case ipc.Playback():
+                if command.session in self.sessions:
+                    self.sessions[command.session].playhead = command.position
             case ipc.Stop():
-                self.end(command.session, "stopped")
+                if not self.deaf_to_stop:
+                    self.end(command.session, "stopped")
             case ipc.Shutdown():
                 for session in list(self.sessions):
                     self.end(session, "drained")
@@ -112,12 +122,32 @@ class FakeWorker:
         if len(start.prompts[0].text) > TRUNCATED_AT:
             self.emit(
                 ipc.Warned(
-                    session=start.session, code="prompt_truncated", message=f"{TRUNCATED_AT} used", field="prompt"
+                    session=start.session,
+                    code="prompt_truncated",
+                    message=f"{TRUNCATED_AT} used",
+                    field="prompt",
+                    kept_characters=TRUNCATED_AT,
                 )
             )
 
     def _fail(self, session: str, code: str, name: str) -> None:
         self.emit(ipc.Failed(session=session, code=code, message=f"no such {name}", field=name))
+
+    def _control(self, control: ipc.Control) -> None:
+        session = self.sessions.get(control.session)
+        if session is None:
+            return
+        if control.action != "quality":
+            session.paused = control.action == "pause"
+        self.emit(
+            ipc.ControlApplied(
+                session=control.session,
+                action=control.action,
+                quality=control.quality,
+                sequence=session.sequence,
+                event_id=control.event_id,
+            )
+        )
 
     def _interact(self, interact: ipc.Interact) -> None:
         session = self.sessions.get(interact.session)
@@ -153,8 +183,8 @@ class FakeWorker:
             )
 
     def make_chunks(self) -> bool:
-        """One chunk of every session that has a credit. False if there was none."""
-        able = [name for name, session in self.sessions.items() if session.credits > 0]
+        """One chunk of every session that has a credit and is not paused. False if there was none."""
+        able = [name for name, session in self.sessions.items() if session.credits > 0 and not session.paused]
         for name in able:
             self._make_chunk(name)
         return bool(able)

@@ -23,7 +23,9 @@ from tests.service.fakes import MemoryWorker
 
 PATIENCE = 20.0
 """Seconds after which a test gives up on something that should have come at once."""
-FAST = ServiceConfig(port=0, heartbeat_interval=0.05, message_rate=1e6, message_burst=10_000)
+FAST = ServiceConfig(
+    port=0, heartbeat_interval=0.05, message_rate=1e6, message_burst=10_000, waiting_room=0, drain_grace=0.0
+)
 
 
 @dataclass(slots=True)

@@ -110,7 +110,7 @@ async def test_ready_follows_the_worker(service: Running) -> None:
     for path in ("/v1/models", "/v1/server/info"):
         answer = await get(service, path)
         assert (answer.status_code, answer.json()["code"]) == (503, "worker_unavailable")
-        assert answer.headers["Retry-After"] == "1"
+        assert answer.headers["Retry-After"] == "5"
 
 
 async def test_ready_wants_a_fresh_heartbeat() -> None:
@@ -149,5 +149,5 @@ async def test_errors_are_problems_with_a_code(service: Running) -> None:
 
 async def test_the_description_of_the_interface_names_its_routes(service: Running) -> None:
     paths = (await get(service, "/openapi.json")).json()["paths"]
-    assert set(paths) == {"/livez", "/readyz", "/healthz", "/v1/models", "/v1/server/info"}
+    assert set(paths) == {"/livez", "/readyz", "/healthz", "/metrics", "/v1/models", "/v1/server/info"}
     assert (await get(service, "/docs")).status_code == 404

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from service import ipc
-from service.api.machine import Machine, Outcome, Reply, State
+from service.api.machine import Machine, Outcome, State
+from service.api.reply import Reply
 from service.config import ServiceConfig
 from service.errors import CloseCode, ErrorCode
 from service.protocol import encode_message
@@ -18,6 +19,7 @@ from service.protocol.server import (
     ErrorMessage,
     InteractionQueued,
     InteractionRejected,
+    MediaInit,
     SessionDone,
     SessionPong,
     VideoStart,
@@ -74,8 +76,9 @@ def only_error(replies: list[Reply]) -> ErrorMessage:
 
 def test_states_from_start_to_end() -> None:
     bench = Bench()
-    (reply,) = bench.say(START)
-    assert isinstance(reply.message, VideoStart)
+    start, media = bench.say(START)
+    assert isinstance(start.message, VideoStart)
+    assert media.message == MediaInit(format="jpeg", quality=85, width=96, height=96, sequence=0)
     (chunk,) = bench.work()
     assert chunk.payload
     (done,) = bench.say(SessionStop())
@@ -186,7 +189,9 @@ def test_messages_and_taken_chunks_are_signs_of_life() -> None:
     bench.say(SessionPing())
     assert bench.machine.deadline() == bench.now + CONFIG.idle_timeout
     bench.now += 100
-    bench.machine.took_chunk(bench.now)
+    (chunk,) = bench.work()
+    assert isinstance(chunk.message, ChunkMetadata)
+    bench.machine.took(chunk.message, bench.now)
     assert bench.machine.deadline() == bench.now + CONFIG.idle_timeout
 
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from service.api.machine import Reply
 from service.api.outbox import Outbox, OutboxFull
+from service.api.reply import Reply
 from service.errors import CloseCode
 from service.protocol.server import SessionPong
 

@@ -241,8 +241,9 @@ async def test_a_slow_client_slows_only_itself() -> None:
         await started(slow)
         name = next(iter(service.worker.worker.sessions))
         await started(quick)
-        sequences = [chunk.sequence for chunk in chunks_of([await quick.hear() for _ in range(60)])]
-        assert sequences == list(range(60))
+        heard = [chunk.sequence for chunk in chunks_of([await quick.hear() for _ in range(62)])]
+        assert heard == list(range(len(heard)))
+        assert len(heard) >= 60
         held = service.worker.worker.sessions[name]
         assert held.credits == 0
         assert held.sequence < 30

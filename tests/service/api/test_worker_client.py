@@ -14,7 +14,14 @@ from service.config import ServiceConfig
 from service.errors import CapacityError, ErrorCode, SessionError
 from tests.service.fakes import FACTS, FakeWorker, MemoryWorker
 
-CONFIG = ServiceConfig(heartbeat_interval=0.02, heartbeat_timeout=0.2, max_sessions=2, drain_timeout=0.2)
+CONFIG = ServiceConfig(
+    heartbeat_interval=0.02,
+    heartbeat_timeout=0.2,
+    max_sessions=2,
+    drain_timeout=0.2,
+    drain_grace=0.05,
+    waiting_room=0,
+)
 PATIENCE = 20.0
 
 
@@ -24,11 +31,23 @@ class Ear:
     def __init__(self) -> None:
         self.events: list[ipc.SessionEvent] = []
         self.losses: list[ErrorCode] = []
+        self.positions: list[tuple[int, int]] = []
+        self.admissions = 0
+        self.draining_told: list[float] = []
 
     def deliver(self, event: ipc.SessionEvent) -> None:
         self.events.append(event)
 
-    def worker_lost(self, code: ErrorCode, message: str) -> None:
+    def queued(self, position: int, waiting: int) -> None:
+        self.positions.append((position, waiting))
+
+    def admitted(self) -> None:
+        self.admissions += 1
+
+    def draining(self, deadline_seconds: float) -> None:
+        self.draining_told.append(deadline_seconds)
+
+    def end(self, code: ErrorCode, message: str) -> None:
         self.losses.append(code)
 
     async def until(self, kind: type[ipc.Message]) -> ipc.Message:

@@ -1,0 +1,183 @@
+"""What the service counts and times, in the Prometheus text format.
+
+It knows nothing of sockets or of how sessions work: it is told what happened. Invariants: every label has a
+bounded set of values that this program names; no prompt, no session id and no address is ever one.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service import ipc
+from service.api.reply import Reply
+from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone
+
+PREFIX = "longtake"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+STAGES = ("text", "recache", "denoise", "clean", "decode", "encode")
+
+_FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_MEDIUM = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
+_LONG = (1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+_RATIOS = (0.25, 0.5, 0.75, 0.9, 0.95, 1.0, 1.05, 1.25, 2.0, 5.0)
+
+
+class Metrics:
+    """One set of counters, with its own registry: two apps in one process do not share any."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=registry)
+
+        self.http_requests = counter("http_requests", "HTTP requests.", "route", "method", "status")
+        self.http_seconds = histogram("http_request_duration_seconds", "Time to answer a request.", _FAST, "route")
+        self.session_seconds = histogram("session_duration_seconds", "From place to end.", _LONG)
+        self.admission_seconds = histogram("admission_wait_seconds", "From session.start to a place.", _MEDIUM)
+        self.session_ends = counter("session_end", "Sessions that ended, by reason.", "reason")
+        self.first_frame_seconds = histogram("ttff_seconds", "From session.start to the first chunk sent.", _MEDIUM)
+        self.stage_seconds = histogram("chunk_generation_seconds", "Cost of a chunk, by stage.", _FAST, "stage")
+        self.gap_seconds = histogram("chunk_gap_seconds", "Between two chunks sent of a session.", _MEDIUM)
+        self.realtime_ratio = histogram("realtime_ratio", "Media per second of a session, at its end.", _RATIOS)
+        self.frames_generated = counter("frames_generated", "Frames that came from the worker.")
+        self.frames_sent = counter("frames_sent", "Frames that clients' sockets took.")
+        self.frames_dropped = counter("frames_dropped", "Frames that were not sent, by reason.", "reason")
+        self.switch_seconds = histogram("prompt_switch_latency_seconds", "From a prompt to its chunk.", _MEDIUM)
+        self.bytes_sent = counter("bytes_sent", "Bytes of media that clients' sockets took.")
+        self.errors = counter("errors", "Errors told to clients, by code.", "code")
+
+    def render(self) -> bytes:
+        return generate_latest(self.registry)
+
+
+class SessionMeter:
+    """Tells the metrics what happens to one connection's session."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._asked_at: float | None = None
+        self._admitted_at: float | None = None
+        self._first_at = 0.0
+        self._last_at: float | None = None
+        self._media = self._first_media = 0.0
+
+    def asked(self, now: float) -> None:
+        """`session.start` was accepted by the connection."""
+        self._asked_at, self._admitted_at = now, None
+
+    def admitted(self, now: float) -> None:
+        """The session has a place."""
+        assert self._asked_at is not None, "expected a session that was asked for"
+        self._admitted_at = now
+        self._metrics.admission_seconds.observe(now - self._asked_at)
+
+    def event(self, event: ipc.SessionEvent) -> None:
+        """The worker said something about the session."""
+        if isinstance(event, ipc.Chunk):
+            self._metrics.frames_generated.inc(len(event.frames))
+            for stage in STAGES:
+                milliseconds: float = getattr(event.timings, stage)
+                if milliseconds > 0:
+                    self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
+        elif isinstance(event, ipc.Applied):
+            self._metrics.switch_seconds.observe(event.latency_ms / 1000)
+
+    def said(self, reply: Reply, now: float) -> None:
+        """A message for the client was decided on."""
+        if isinstance(reply.message, ErrorMessage):
+            self._metrics.errors.labels(reply.message.code).inc()
+        if reply.close is not None and self._admitted_at is not None:
+            self._end(_reason(reply), now)
+
+    def took(self, chunk: ChunkMetadata, now: float) -> None:
+        """The client's socket took a chunk."""
+        metrics = self._metrics
+        frames = chunk.num_frames + chunk.dropped_frames
+        self._media = chunk.pts + frames / chunk.fps
+        metrics.frames_sent.inc(chunk.num_frames)
+        metrics.bytes_sent.inc(chunk.byte_length)
+        if chunk.dropped_frames:
+            metrics.frames_dropped.labels("slow_consumer").inc(chunk.dropped_frames)
+        if self._last_at is not None:
+            metrics.gap_seconds.observe(now - self._last_at)
+        elif self._asked_at is not None:
+            self._first_at, self._first_media = now, self._media
+            metrics.first_frame_seconds.observe(now - self._asked_at)
+        self._last_at = now
+
+    def left(self, now: float) -> None:
+        """The connection is over. Without a last word, it was the client who went."""
+        if self._admitted_at is not None:
+            self._end("client_gone", now)
+
+    def _end(self, reason: str, now: float) -> None:
+        assert self._admitted_at is not None
+        self._metrics.session_ends.labels(reason).inc()
+        self._metrics.session_seconds.observe(now - self._admitted_at)
+        if self._last_at is not None and self._last_at > self._first_at:
+            ratio = (self._media - self._first_media) / (self._last_at - self._first_at)
+            self._metrics.realtime_ratio.observe(ratio)
+        self._admitted_at = None
+
+
+def _reason(reply: Reply) -> str:
+    if isinstance(reply.message, SessionDone):
+        return reply.message.reason
+    assert isinstance(reply.message, ErrorMessage)
+    return reply.message.code
+
+
+class GaugeReader(Collector):
+    """Values that are read when somebody asks, instead of being kept up to date."""
+
+    def __init__(self, read: Callable[[], dict[str, tuple[str, float]]], build: dict[str, str]) -> None:
+        self._read = read
+        self._build = build
+
+    def collect(self) -> Iterator[Metric]:
+        build = GaugeMetricFamily(f"{PREFIX}_build_info", "This program.", labels=list(self._build))
+        build.add_metric(list(self._build.values()), 1)
+        yield build
+        for name, (text, value) in self._read().items():
+            yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
+
+
+class HttpMeter:
+    """ASGI middleware: counts HTTP requests by the route that answered, not by what was asked for."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, status = time.monotonic(), 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        finally:
+            route = _route(scope)
+            method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE") else "other"
+            self._metrics.http_requests.labels(route, method, str(status)).inc()
+            self._metrics.http_seconds.labels(route).observe(time.monotonic() - began)
+
+
+def _route(scope: Scope) -> str:
+    route = scope.get("route")
+    return str(getattr(route, "path", "none"))
