@@ -1,6 +1,6 @@
 """The training command: `python -m models.train STAGE --config FILE --out FOLDER [--resume] [--minutes M]`.
 
-Knows arguments and logging; what a stage does is in pretrain.py and fewstep.py.
+Knows arguments and logging; what a stage does is in pretrain.py.
 """
 
 import argparse
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from models.train.pretrain import Trainer
+from models.train.pretrain import Trainer, write_run_sheet
 from models.train.settings import STAGES, read_config
 
 
@@ -24,6 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--minutes", type=float, help="wall-clock budget in place of the configuration's")
     parser.add_argument("--start", help="folder of the run to start from, in place of the configuration's")
+    parser.add_argument("--sheet", type=Path, help="only write a contact sheet (PNG) of the run in --out")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     config = read_config(chosen.config)
@@ -34,6 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.start is not None:
         config = replace(config, start=chosen.start)
     torch.set_num_threads(config.threads)
+    if chosen.sheet is not None:
+        write_run_sheet(chosen.out, chosen.sheet, config=config)
+        return 0
     Trainer(config, chosen.out, resume=chosen.resume).run()
     return 0
 

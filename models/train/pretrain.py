@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,10 +25,14 @@ from models.train.optim import Optimiser
 from models.train.pool import BLOCK_FRAMES, ClipPool
 from models.train.render import Renderer
 from models.train.rows import GatheredWindows, TokenGrid, row_rotation, sink_rotation
+from models.train.sampling import Sampling, first_block_frames, write_sheet
 from models.train.settings import StageConfig
+from models.train.world import attributes_of, plain_caption, sample_attributes
 
 CHECKPOINT: Final = "checkpoint.pt"
 LOG: Final = "log.jsonl"
+SHEET: Final = "sheet.png"
+SHEET_SEED: Final = 42
 LEVEL_EDGES: Final = (0.4, 0.6, 0.8, 0.95)
 """Noise levels that split the logged errors into five groups, pure noise last."""
 
@@ -103,7 +106,6 @@ class Trainer:
         self.optimiser = make_optimiser(self.bundle, config)
         self.pool = ClipPool(config.pool, self.renderer, codec=self.bundle.codec, generator=self.generator)
         self.grid = token_grid(self.bundle, config)
-        self.loss: Callable[..., tuple[Tensor, RowErrors]] = torch.compile(row_loss) if config.compiled else row_loss
         if saved is not None:
             self._restore(saved)
 
@@ -134,6 +136,8 @@ class Trainer:
         beside = self.folder / f".{CHECKPOINT}.new"
         torch.save(state, beside)
         os.replace(beside, self.folder / CHECKPOINT)
+        if self.config.sheet_clips > 0:
+            write_run_sheet(self.folder, self.folder / SHEET, config=self.config)
 
     def train_step(self, tally: Tally) -> None:
         """Draw a pass, take its loss, update, and renew a part of the pool."""
@@ -145,7 +149,7 @@ class Trainer:
             generator=self.generator,
         )
         rope, attend = attention_for(drawn, self.grid)
-        loss, errors = self.loss(
+        loss, errors = row_loss(
             self.bundle.transformer,
             self.bundle.text_encoder,
             batch=drawn.rows,
@@ -222,6 +226,15 @@ def averaged(bundle: Bundle, optimiser: Optimiser) -> dict[str, Tensor]:
     for name, parameter in trained_parameters(bundle):
         state[name] = average[id(parameter)].clone()
     return state
+
+
+def write_run_sheet(folder: Path, path: Path, *, config: StageConfig) -> None:
+    """A contact sheet of first blocks from a run's averaged weights, always of the same prompts and noise."""
+    bundle = empty_bundle(config.sizes, config.seed)
+    bundle.load(load_average(folder))
+    chosen = sample_attributes(max(1, config.sheet_clips), torch.Generator().manual_seed(SHEET_SEED))
+    prompts = [plain_caption(attributes_of(row)) for row in chosen]
+    write_sheet(path, first_block_frames(bundle, prompts, sampling=Sampling(shift=config.shift)))
 
 
 def load_average(folder: Path) -> dict[str, Tensor]:

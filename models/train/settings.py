@@ -15,7 +15,7 @@ from models.train.losses import NoiseLevels
 from models.train.optim import Rates
 from models.train.pool import PoolConfig
 
-Stage = Literal["single", "causal", "fewstep"]
+Stage = Literal["single", "causal"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 Section = TypeVar("Section")
 
@@ -34,13 +34,12 @@ class StageConfig:
     """Steps."""
     save_every: float = 180.0
     """Seconds between checkpoints."""
-    compiled: bool = False
+    sheet_clips: int = 16
+    """Clips on the sample sheet that is written with every checkpoint; 0 for none."""
     start: str = ""
     """Folder of the run whose averaged weights this stage starts from; empty for new weights."""
     shift: float = 3.0
-    """Shift of the four sampling steps, for sample sheets and the few-step stage."""
-    guidance: float = 1.0
-    """Guidance of the few-step stage's teacher."""
+    """Shift of the four sampling steps of sample sheets."""
     sizes: DemoSizes = field(default_factory=DemoSizes)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from models.train.batches import BatchConfig
 from models.train.bundle import DemoSizes, empty_bundle
 from models.train.export import thin_log, write_weights
 from models.train.optim import orthogonalise
 from models.train.pool import PoolConfig
-from models.train.pretrain import CHECKPOINT, LOG, Trainer, load_average
+from models.train.pretrain import CHECKPOINT, LOG, SHEET, Trainer, load_average
 from models.train.render import Renderer
 from models.train.settings import STAGES, StageConfig, parse_config, read_config
 from models.vae import LinearCodec
@@ -22,6 +23,7 @@ TINY = StageConfig(
     stage="causal",
     minutes=10_000,
     log_every=2,
+    sheet_clips=0,
     sizes=SIZES,
     pool=PoolConfig(clips=12, blocks=5, switch_share=0.7, fresh=1),
     batch=BatchConfig(single=3, streams=1, switches=1),
@@ -57,6 +59,12 @@ def test_the_log_has_a_line_every_so_many_steps(start: Path, tmp_path: Path, ren
     lines = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert all(line["loss"] > 0 and len(line["object_error"]) == 5 for line in lines)
+
+
+def test_a_sample_sheet_comes_with_a_checkpoint(start: Path, tmp_path: Path, renderer: Renderer) -> None:
+    Trainer(replace(TINY, start=str(start), sheet_clips=3), tmp_path, renderer=renderer).run(last_step=1)
+    with Image.open(tmp_path / SHEET) as sheet:
+        assert sheet.size == (4 * 2 * 96, 96)
 
 
 def test_a_run_is_not_overwritten(start: Path, tmp_path: Path, renderer: Renderer) -> None:
