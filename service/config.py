@@ -93,6 +93,7 @@ class ServiceConfig(BaseModel):
     )
     control_queue: int = Field(64, ge=8, le=4096, description="Control messages that may wait for a client's socket.")
 
+    request_timeout: float = Field(10.0, gt=0, description="Wait for the head of an HTTP request.")
     start_timeout: float = Field(10.0, gt=0, description="Wait for `session.start` after connecting.")
     idle_timeout: float = Field(
         300.0,

@@ -2,24 +2,62 @@
 
 It knows nothing of sessions. Invariants: a message over the limit closes its connection with 1009 and text
 that is not UTF-8 with 1007, before the app sees them; a peer that takes no more data is cut off within the
-close timeout; at shutdown sessions end first, connections then, and only then the sockets.
+close timeout, one that does not finish the head of its request within the request timeout; at shutdown
+sessions end first, connections then, and only then the sockets.
 """
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
 from service.api.http_routes import ApiState
 from service.config import ServiceConfig
 
+logger = logging.getLogger(__name__)
+
 MAX_FRAGMENTS = 1024
+
+
+def bounded_http(request_timeout: float) -> type[asyncio.Protocol]:
+    """uvicorn's HTTP protocol, with a bound on the time that the head of a request may take."""
+
+    class BoundedHttp(H11Protocol):
+        _patience: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            self._be_patient()
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            self._be_patient()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            if self._patience is not None:
+                self._patience.cancel()
+
+        def _be_patient(self) -> None:
+            if self._patience is None:
+                self._patience = self.loop.call_later(request_timeout, self._look)
+
+        def _look(self) -> None:
+            """Ends a connection that has no request under way and has not become a WebSocket."""
+            self._patience = None
+            idle = self.cycle is None or self.cycle.response_complete
+            if idle and self.transport.get_protocol() is self:
+                self.transport.abort()
+
+    return BoundedHttp
 
 
 def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
@@ -55,6 +93,16 @@ def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
             if self._cut is None and not self.disconnected:
                 self._cut = self.loop.call_later(close_timeout, self.transport.abort)
 
+        def send_receive_event_to_app(self) -> None:
+            """Refuses text that is not UTF-8 as uvicorn does, with a line in the log instead of a traceback."""
+            if self.curr_msg_data_type == "text" and not self.close_sent and not _is_utf8(b"".join(self.frames)):
+                logger.info("a client sent text that is not UTF-8")
+                self.frames = []
+                self.conn.send_close(1007)
+                self.handle_parser_exception()
+                return
+            super().send_receive_event_to_app()
+
         def handle_cont(self, event: Frame) -> None:
             # Empty pieces cost the sender nothing and do not count towards the size limit.
             if len(self.frames) >= MAX_FRAGMENTS:
@@ -64,6 +112,14 @@ def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
             super().handle_cont(event)
 
     return BoundedProtocol
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Server(uvicorn.Server):
@@ -93,6 +149,7 @@ def build_server(app: FastAPI, config: ServiceConfig) -> Server:
         app,
         host=config.host,
         port=config.port,
+        http=bounded_http(config.request_timeout),
         ws=bounded_protocol(config.close_timeout),
         ws_max_size=config.max_message_bytes,
         ws_ping_interval=config.ping_interval,

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import os
 import struct
 from dataclasses import dataclass
@@ -90,7 +91,28 @@ async def test_text_that_is_not_utf8_closes_with_1007(caplog: pytest.LogCaptureF
         await client.close()
         await other.say(SessionPing(id="still here"))
         await other.hear()
-    assert "Exception in ASGI application" not in caplog.text
+    assert "Traceback" not in caplog.text
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /livez HTTP/1.1\r\nHost: a", b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\nGET"])
+async def test_a_request_whose_head_does_not_end_is_cut_off(sent: bytes) -> None:
+    async with running(FAST.model_copy(update={"request_timeout": 0.1})) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(sent)
+        async with asyncio.timeout(PATIENCE):
+            with contextlib.suppress(ConnectionResetError):
+                await reader.read()
+            while service.server.server_state.connections:
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def test_a_websocket_is_not_cut_off_with_its_request() -> None:
+    async with running(FAST.model_copy(update={"request_timeout": 0.05})) as service, service.connection() as talk:
+        await asyncio.sleep(0.15)
+        await talk.say(SessionPing(id="here"))
+        await talk.hear()
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 50])
