@@ -7,7 +7,7 @@ turns that were taken back are dropped: the events that made the present take, i
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,8 +19,11 @@ from models.errors import ChangeError, PromptError, RestoreError
 
 MAX_PROMPT_CHARACTERS = 2000
 MAX_WEIGHTED_PROMPTS = 8
+MAX_WEIGHT = 1e6
 MAX_TRANSITION_CHUNKS = 64
 JOURNAL_VERSION = 1
+MAX_MESSAGE = 200
+"""Characters of a refused document that its error repeats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,45 +79,89 @@ class Journal:
 
     @staticmethod
     def from_json(text: str) -> "Journal":
-        """Raises RestoreError naming what is wrong with the document."""
+        """Raises RestoreError, PromptError or ChangeError naming what is wrong with the document."""
         try:
-            read: dict[str, Any] = json.loads(text)
-            if read["version"] != JOURNAL_VERSION:
-                message = f"journal version must be {JOURNAL_VERSION}, not {read['version']!r}"
-                raise RestoreError(message, field="version")
-            events = tuple(_read_event(event) for event in read["events"])
-            return Journal(
-                model=read["model"], seed=int(read["seed"]), fingerprint=read["fingerprint"], events=events
-            )
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
-            raise RestoreError(f"not a journal: {error!r}", field="journal") from error
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise RestoreError(f"a journal must be a JSON document: {error}", field="journal") from error
+        read = _read_object(document, _JOURNAL_FIELDS, what="journal")
+        if read["version"] != JOURNAL_VERSION:
+            message = f"journal version must be {JOURNAL_VERSION}, not {_short(read['version'])}"
+            raise RestoreError(message, field="version")
+        events = tuple(_read_event(event) for event in read["events"])
+        return Journal(model=read["model"], seed=read["seed"], fingerprint=read["fingerprint"], events=events)
 
 
 _NAMES: dict[type, str] = {PromptEvent: "prompt", TakeEvent: "take"}
 
+_JOURNAL_FIELDS = {"version": int, "model": str, "seed": int, "fingerprint": str, "events": list}
+_TAKE_FIELDS = {"type": str, "block": int, "take": int}
+_PROMPT_FIELDS = {
+    "type": str,
+    "block": int,
+    "prompts": list,
+    "mode": str,
+    "sink": str,
+    "transition_chunks": int,
+    "event_id": str,
+}
+_WEIGHTED_FIELDS = {"text": str, "weight": float}
 
-def _read_event(read: dict[str, Any]) -> Event:
-    fields = {name: value for name, value in read.items() if name != "type"}
-    if read["type"] == "take":
-        return TakeEvent(**fields)
-    if read["type"] == "prompt":
-        event = PromptEvent(**{**fields, "prompts": tuple(WeightedPrompt(**prompt) for prompt in read["prompts"])})
+
+def _read_event(document: object) -> Event:
+    kind = document.get("type") if isinstance(document, dict) else document
+    if kind == "take":
+        read = _read_object(document, _TAKE_FIELDS, what="event")
+        return TakeEvent(block=_counted(read, "block"), take=_counted(read, "take"))
+    if kind == "prompt":
+        read = _read_object(document, _PROMPT_FIELDS, what="event")
+        prompts = (_read_object(prompt, _WEIGHTED_FIELDS, what="prompt") for prompt in read["prompts"])
+        given = {name: read[name] for name in ("mode", "sink", "transition_chunks", "event_id")}
+        weighted = tuple(WeightedPrompt(**prompt) for prompt in prompts)
+        event = PromptEvent(block=_counted(read, "block"), prompts=weighted, **given)
         check_event(event)
         return event
-    raise RestoreError(f"journal event must be prompt or take, not {read['type']!r}", field="type")
+    raise RestoreError(f"a journal's event must be of type prompt or take, not {_short(kind)}", field="type")
+
+
+def _read_object(document: object, fields: Mapping[str, type], *, what: str) -> dict[str, Any]:
+    """A JSON object with just these fields, each of the type it is written in: nothing is converted or guessed."""
+    if not isinstance(document, dict):
+        raise RestoreError(f"a {what} of a journal must be an object, not {_short(document)}", field=what)
+    for name in [*fields, *document]:
+        if name not in document or name not in fields:
+            message = f"a {what} of a journal has the fields {', '.join(fields)}, not {', '.join(document)}"
+            raise RestoreError(message[:MAX_MESSAGE], field=name[:MAX_MESSAGE])
+        # `type(...) is`, for True is an int to isinstance. A weight may be written without its point.
+        fits = type(document[name]) is fields[name] or (fields[name] is float and type(document[name]) is int)
+        if not fits:
+            message = f"{name} of a journal's {what} must be of type {fields[name].__name__}"
+            raise RestoreError(f"{message}, not {_short(document[name])}", field=name)
+    return document
+
+
+def _counted(read: Mapping[str, Any], name: str) -> int:
+    count: int = read[name]
+    if count < 0:
+        raise RestoreError(f"{name} of a journal's event must be 0 or more, not {_short(count)}", field=name)
+    return count
+
+
+def _short(value: object) -> str:
+    return repr(value)[:60]
 
 
 def check_event(event: PromptEvent) -> None:
     """Raise PromptError or ChangeError, naming the field, unless the change can be made."""
     _check_prompts(event.prompts)
     if event.mode not in MODES:
-        raise ChangeError(f"mode must be one of {', '.join(MODES)}, not {event.mode!r}", field="mode")
+        raise ChangeError(f"mode must be one of {', '.join(MODES)}, not {_short(event.mode)}", field="mode")
     if event.sink not in SINK_POLICIES:
-        message = f"sink must be one of {', '.join(SINK_POLICIES)}, not {event.sink!r}"
+        message = f"sink must be one of {', '.join(SINK_POLICIES)}, not {_short(event.sink)}"
         raise ChangeError(message, field="sink", code="sink_invalid")
     most = 0 if event.mode == "cut" else MAX_TRANSITION_CHUNKS
     if not 0 <= event.transition_chunks <= most:
-        message = f"transition_chunks must be 0..{most} with mode {event.mode!r}, not {event.transition_chunks!r}"
+        message = f"transition_chunks must be 0..{most} with mode {event.mode!r}, not {_short(event.transition_chunks)}"
         raise ChangeError(message, field="transition_chunks", code="transition_invalid")
 
 
@@ -129,8 +176,9 @@ def _check_prompts(prompts: tuple[WeightedPrompt, ...]) -> None:
         if len(prompt.text) > MAX_PROMPT_CHARACTERS:
             message = f"prompt must be at most {MAX_PROMPT_CHARACTERS} characters, not {len(prompt.text)}"
             raise PromptError(message, field="prompt", code="prompt_too_long")
-        if not 0 < prompt.weight < float("inf"):
-            message = f"weight must be a positive finite number, not {prompt.weight!r}"
+        # Bounded, so that the sum they are divided by is finite.
+        if not 0 < prompt.weight <= MAX_WEIGHT:
+            message = f"weight must be more than 0 and at most {MAX_WEIGHT:.0f}, not {_short(prompt.weight)}"
             raise PromptError(message, field="weight", code="weights_invalid")
 
 
