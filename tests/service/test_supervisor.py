@@ -71,7 +71,16 @@ class Listener:
         self.events.append(event)
         self.changed.set()
 
-    def worker_lost(self, code: ErrorCode, message: str) -> None:
+    def queued(self, position: int, waiting: int) -> None:
+        raise AssertionError("there is a place for every session here")
+
+    def admitted(self) -> None:
+        """The worker is asked next; what it says is what counts here."""
+
+    def draining(self, deadline_seconds: float) -> None:
+        """The end follows."""
+
+    def end(self, code: ErrorCode, message: str) -> None:
         self.losses.append(code)
         self.changed.set()
 
