@@ -34,9 +34,7 @@ class PoolConfig:
 class ClipPool:
     """Latents [N,L,C,H,W] in half precision, the object's cover [N,L,H,W], two sets of attributes and the switch."""
 
-    def __init__(
-        self, config: PoolConfig, renderer: Renderer, *, codec: LinearCodec, generator: torch.Generator
-    ) -> None:
+    def __init__(self, config: PoolConfig, renderer: Renderer, *, codec: LinearCodec) -> None:
         self.config = config
         self.renderer = renderer
         self.codec = codec
@@ -47,8 +45,11 @@ class ClipPool:
         self.cover = torch.zeros(config.clips, frames, side, side, dtype=torch.float16)
         self.attributes = torch.zeros(config.clips, 2, 5, dtype=torch.int64)
         self.switch = torch.zeros(config.clips, dtype=torch.int64)
-        for first in range(0, config.clips, RENDER_TOGETHER):
-            self.refresh(min(RENDER_TOGETHER, config.clips - first), generator)
+
+    def fill(self, generator: torch.Generator) -> None:
+        """Render every clip anew."""
+        for first in range(0, self.config.clips, RENDER_TOGETHER):
+            self.refresh(min(RENDER_TOGETHER, self.config.clips - first), generator)
 
     @torch.no_grad()
     def refresh(self, count: int, generator: torch.Generator) -> None:

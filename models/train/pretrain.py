@@ -104,10 +104,12 @@ class Trainer:
             raise ValueError(f"expected {folder} without a checkpoint, found one: --resume or choose another folder")
         self.bundle = self._bundle(saved)
         self.optimiser = make_optimiser(self.bundle, config)
-        self.pool = ClipPool(config.pool, self.renderer, codec=self.bundle.codec, generator=self.generator)
+        self.pool = ClipPool(config.pool, self.renderer, codec=self.bundle.codec)
         self.grid = token_grid(self.bundle, config)
         if saved is not None:
             self._restore(saved)
+        else:
+            self.pool.fill(self.generator)
 
     def _bundle(self, saved: dict[str, Any] | None) -> Bundle:
         if saved is None and not self.config.start:

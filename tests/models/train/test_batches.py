@@ -18,7 +18,9 @@ MIXED = BatchConfig(single=6, streams=3, switches=4)
 @pytest.fixture(scope="module")
 def pool(renderer: Renderer, codec: LinearCodec) -> ClipPool:
     config = PoolConfig(clips=24, blocks=6, switch_share=0.7, fresh=1)
-    return ClipPool(config, renderer, codec=codec, generator=torch.Generator().manual_seed(1))
+    made = ClipPool(config, renderer, codec=codec)
+    made.fill(torch.Generator().manual_seed(1))
+    return made
 
 
 def drawn(pool: ClipPool, config: BatchConfig, seed: int = 0) -> Drawn:
@@ -86,7 +88,8 @@ def test_single_blocks_may_be_shorter_and_prompts_dropped(pool: ClipPool) -> Non
 
 
 def test_switches_need_a_pool_that_has_some(renderer: Renderer, codec: LinearCodec) -> None:
-    still = ClipPool(PoolConfig(clips=2, blocks=2), renderer, codec=codec, generator=torch.Generator().manual_seed(0))
+    still = ClipPool(PoolConfig(clips=2, blocks=2), renderer, codec=codec)
+    still.fill(torch.Generator().manual_seed(0))
     with pytest.raises(ValueError, match="raise switch_share"):
         drawn(still, BatchConfig(single=0, switches=1))
 
