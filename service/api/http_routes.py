@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from service.api.connections import Connections
 from service.api.metrics import CONTENT_TYPE, GaugeReader, Metrics
-from service.api.problem import PROBLEM_MEDIA_TYPE, Problem, problem_response
+from service.api.problem import PROBLEM_MEDIA_TYPE, problem_response, problem_schema
 from service.api.translate import session_limits
 from service.api.worker_client import WorkerClient, WorkerState
 from service.config import ServiceConfig
@@ -142,7 +142,7 @@ _NOT_READY: dict[int | str, dict[str, Any]] = {503: {"model": Health, "descripti
 _UNAVAILABLE: dict[int | str, dict[str, Any]] = {
     503: {
         "description": "The engine is not ready",
-        "content": {PROBLEM_MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
+        "content": {PROBLEM_MEDIA_TYPE: {"schema": problem_schema()}},
         "headers": {"Retry-After": {"description": "Seconds to wait", "schema": {"type": "integer"}}},
     }
 }

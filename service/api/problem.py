@@ -9,7 +9,7 @@ import logging
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from starlette.exceptions import HTTPException
 
 from service.errors import ErrorCode, facts_of
@@ -38,6 +38,16 @@ class Problem(BaseModel):
     code: str
     retryable: bool
     error: ProblemError
+
+
+def problem_schema() -> dict[str, JsonValue]:
+    """The shape of Problem, whole in itself: in an OpenAPI document a reference would lead elsewhere."""
+    schema: dict[str, JsonValue] = Problem.model_json_schema()
+    inner, properties = schema.pop("$defs"), schema["properties"]
+    assert isinstance(inner, dict)
+    assert isinstance(properties, dict)
+    properties["error"] = inner[ProblemError.__name__]
+    return schema
 
 
 _CODE_OF_STATUS = {

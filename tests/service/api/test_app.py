@@ -151,3 +151,21 @@ async def test_the_description_of_the_interface_names_its_routes(service: Runnin
     paths = (await get(service, "/openapi.json")).json()["paths"]
     assert set(paths) == {"/livez", "/readyz", "/healthz", "/metrics", "/v1/models", "/v1/server/info"}
     assert (await get(service, "/docs")).status_code == 404
+
+
+async def test_every_answer_is_one_that_the_description_of_the_interface_has(service: Running) -> None:
+    description = (await get(service, "/openapi.json")).json()
+    assert "$defs" not in json.dumps(description)
+    shapes = description["components"]["schemas"]
+    for ready in (True, False):
+        for path, operations in description["paths"].items():
+            answer = await get(service, path)
+            described = operations["get"]["responses"][str(answer.status_code)]["content"]
+            kind = answer.headers["Content-Type"].partition(";")[0]
+            assert kind in described, (path, answer.status_code)
+            schema = described[kind]["schema"]
+            if kind != "text/plain":
+                schema = shapes[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+                assert set(schema.get("required", [])) <= set(answer.json()) <= set(schema["properties"]), path
+            assert ready or path in ("/livez", "/metrics") or answer.status_code == 503
+        service.client.lose("test")
