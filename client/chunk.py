@@ -44,7 +44,18 @@ class Chunk:
 
     @property
     def num_frames(self) -> int:
+        """Frames that are here."""
         return self.metadata.num_frames
+
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that the server left out, because the session asked for that and its connection was slow."""
+        return self.metadata.dropped_frames
+
+    @property
+    def end_pts(self) -> float:
+        """Media seconds at which the chunk is over, whether all of its frames are here or not."""
+        return self.pts + (self.num_frames + self.dropped_frames) / self.metadata.fps
 
     @property
     def frames_sha256(self) -> str:
@@ -59,23 +70,26 @@ class Chunk:
     def numpy(self) -> Pixels:
         """The frames as RGB pixels, uint8 [N, height, width, 3]; decoded at the first call, do not write to them.
 
+        N is `num_frames`, which is 0 where all of them were dropped.
+
         Raises:
             ProtocolViolation: a frame cannot be decoded, or has another size than the session.
         """
         if self._pixels is None:
             decode = self._raw_frame if self.metadata.format == "raw" else self._decoded_frame
-            pixels = np.stack([decode(frame) for frame in self.frames])
+            pictures = [decode(frame) for frame in self.frames]
+            pixels = np.stack(pictures) if pictures else np.empty((0, self.height, self.width, 3), dtype=np.uint8)
             pixels.setflags(write=False)
             self._pixels = pixels
         return self._pixels
 
     def verify(self) -> None:
-        """Hold the pixels against `frames_sha256`, where the format is lossless; otherwise do nothing.
+        """Hold the pixels against `frames_sha256`, where no frame was dropped and the format is lossless.
 
         Raises:
             ProtocolViolation: they are not the pixels that the server hashed.
         """
-        if self.metadata.format not in LOSSLESS_FORMATS:
+        if self.metadata.format not in LOSSLESS_FORMATS or self.dropped_frames:
             return
         found = hashlib.sha256(self.numpy().tobytes()).hexdigest()
         if found != self.frames_sha256:
@@ -111,10 +125,14 @@ def check_layout(metadata: ChunkMetadata, payload_bytes: int) -> None:
     name = f"chunk {metadata.sequence}"
     if payload_bytes != metadata.byte_length:
         raise ProtocolViolation(f"{name}: expected {metadata.byte_length} bytes, got {payload_bytes}")
-    if metadata.num_frames < 1 or len(metadata.frames) != metadata.num_frames:
+    if metadata.num_frames < 0 or metadata.dropped_frames < 0 or metadata.num_frames + metadata.dropped_frames < 1:
         raise ProtocolViolation(
-            f"{name}: expected {metadata.num_frames} frames (at least 1), got {len(metadata.frames)}"
+            f"{name}: expected frames, or dropped ones, got {metadata.num_frames} and {metadata.dropped_frames}"
         )
+    if len(metadata.frames) != metadata.num_frames:
+        raise ProtocolViolation(f"{name}: expected {metadata.num_frames} frames, got {len(metadata.frames)}")
+    if not metadata.fps > 0:
+        raise ProtocolViolation(f"{name}: expected a rate above 0, got {metadata.fps} fps")
     end = 0
     for number, part in enumerate(metadata.frames):
         if part.offset != end or part.length < 1:

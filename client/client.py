@@ -14,104 +14,63 @@ stops after `session.done` and raises in every other case.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from enum import Enum
-from typing import Self, TypeVar
+from typing import TypeVar
 
-from client.chunk import LOSSLESS_FORMATS, Chunk
+from client.answers import Answer, Answers
 from client.connection import ClientOptions, Connection
-from client.errors import (
-    ClientError,
-    ClientStateError,
-    ConnectionLost,
-    ProtocolViolation,
-    RequestRefused,
-    SessionEnded,
-    SessionFailed,
-    WaitTimeout,
+from client.errors import ClientStateError, ConnectionLost, SessionEnded
+from client.notices import NoticeHandler
+from client.receiving import Receiving, SessionState
+from client.requests import (
+    Media,
+    Prompt,
+    PromptChange,
+    control_message,
+    interaction_message,
+    playback_message,
+    prompt_text,
+    start_message,
 )
-from client.receiver import Receiver
-from client.requests import Media, Prompt, PromptChange, interaction_message, prompt_text, start_message
-from client.switch import InteractionMessage, PendingSwitches, Switch
-from service.protocol import ClientMessage, ServerMessage, UnknownMessage
+from client.switch import Switch
+from service.protocol import ClientMessage
 from service.protocol.client import (
     Pacing,
     PromptMode,
+    SessionControl,
     SessionInteraction,
     SessionPing,
     SessionStop,
     SinkPolicy,
+    SlowConsumer,
 )
-from service.protocol.server import ErrorMessage, SessionDone, SessionPong, SessionWarning, VideoStart
+from service.protocol.server import SessionControlApplied, SessionDone, VideoStart
 
-Notice = ErrorMessage | SessionWarning
 T = TypeVar("T")
 
 
-class SessionState(Enum):
-    CONNECTED = "connected"
-    STARTING = "starting"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    ENDED = "ended"
-
-
 @asynccontextmanager
-async def connect(url: str, options: ClientOptions | None = None) -> AsyncIterator["Session"]:
+async def connect(
+    url: str, options: ClientOptions | None = None, *, on_notice: NoticeHandler | None = None
+) -> AsyncIterator["Session"]:
     """Connect to a server: `ws://host:port`, `http://host:port`, with or without a path prefix or the endpoint.
+
+    `on_notice` is called with what the server says beside the video (client.notices), when it comes.
 
     Raises:
         ConnectFailed: there is no such server, or it refused the connection.
     """
     options = options or ClientOptions()
-    session = Session(await Connection.open(url, options), options)
+    session = Session(await Connection.open(url, options), options, on_notice=on_notice)
     try:
         yield session
     finally:
         await session.close()
 
 
-class Session:
+class Session(Receiving):
     """One session on one connection; `connect` makes it. Iterate over it for its chunks, from one task."""
-
-    def __init__(self, connection: Connection, options: ClientOptions) -> None:
-        self.state = SessionState.CONNECTED
-        self.done: SessionDone | None = None
-        self.started_at: float | None = None  # time.monotonic() second at which session.start was sent
-        self.notices: deque[Notice] = deque(maxlen=options.notices)
-        self._connection = connection
-        self._options = options
-        self._receiver = Receiver()
-        self._chunks: asyncio.Queue[Chunk | None] = asyncio.Queue(options.buffer_chunks)
-        self._exhausted = False
-        self._failure: ClientError | None = None
-        self._over = asyncio.Event()
-        self._starting: asyncio.Future[VideoStart] | None = None
-        self._switches = PendingSwitches(options.pending_prompts)
-        self._pongs: dict[str, asyncio.Future[float]] = {}
-        self._prompts = self._pings = 0
-        self._tasks = [asyncio.create_task(self._read(), name="longtake-client-reader")]
-
-    @property
-    def info(self) -> VideoStart:
-        """What the server said about the video. Raises ClientStateError before `start` has returned."""
-        if self._receiver.info is None:
-            raise ClientStateError("expected a started session, but video.start has not come")
-        return self._receiver.info
-
-    @property
-    def missing(self) -> int:
-        """Chunks that were numbered but never came."""
-        return self._receiver.missing
-
-    @property
-    def duplicated(self) -> int:
-        """Chunks that came again; they are not handed out."""
-        return self._receiver.duplicated
-
-    # What can be asked
 
     async def start(
         self,
@@ -122,8 +81,11 @@ class Session:
         media: Media | None = None,
         pacing: Pacing = "realtime",
         max_seconds: float | None = None,
+        slow_consumer: SlowConsumer = "pause",
     ) -> VideoStart:
-        """Start the video; once per connection, again only if it was refused.
+        """Start the video; once per connection, again only if it was refused. Waits where there is no place yet.
+
+        `slow_consumer`: what the server does when this program, or the way to it, is too slow.
 
         Raises:
             RequestRefused, SessionFailed: the server did not start it. WaitTimeout, ConnectionLost: nor said why.
@@ -131,13 +93,20 @@ class Session:
         """
         self._expect(SessionState.CONNECTED, "start")
         message = start_message(
-            prompt, model=model, seed=seed, media=media or Media(), pacing=pacing, max_seconds=max_seconds
+            prompt,
+            model=model,
+            seed=seed,
+            media=media or Media(),
+            pacing=pacing,
+            max_seconds=max_seconds,
+            slow_consumer=slow_consumer,
         )
         self.state = SessionState.STARTING
-        self._starting = asyncio.get_running_loop().create_future()
+        self._paced = pacing == "realtime"
+        self._starting = Answer()
         self.started_at = time.monotonic()
         await self._send(message)
-        return await _within(self._starting, self._options.start_timeout, "video.start")
+        return await self._starting.wait(self._options.start_timeout, "video.start")
 
     async def prompt(
         self,
@@ -156,8 +125,7 @@ class Session:
         Switch's to tell.
         """
         change = PromptChange(prompt, mode=mode, sink=sink, transition_chunks=transition_chunks, at=at)
-        self._prompts += 1
-        return await self.interact(interaction_message(change, event_id or f"prompt-{self._prompts}"))
+        return await self.interact(interaction_message(change, event_id or self._name("prompt")))
 
     async def interact(self, message: SessionInteraction) -> Switch:
         """`prompt`, for a message that is made already."""
@@ -167,17 +135,39 @@ class Session:
         await self._send(message)
         return switch
 
+    async def pause(self) -> SessionControlApplied:
+        """Halt: no block is made after the one in the making. Returns what the server answers.
+
+        Raises:
+            RequestRefused, WaitTimeout, ClientStateError, and what ended the session if it is over.
+        """
+        return await self._control(control_message("pause", event_id=self._name("control")))
+
+    async def resume(self) -> SessionControlApplied:
+        """Go on from where it was halted. Raises what `pause` does."""
+        return await self._control(control_message("resume", event_id=self._name("control")))
+
+    async def set_quality(self, quality: int) -> SessionControlApplied:
+        """Encode with this quality, from the chunk on that the answer names. Raises what `pause` does."""
+        return await self._control(control_message("quality", quality, event_id=self._name("control")))
+
+    async def report_playback(
+        self, position_seconds: float, *, buffered_seconds: float | None = None, dropped: int | None = None
+    ) -> None:
+        """Say where the program's own player is, a few times a second; the reports of this client end with the first.
+
+        `dropped`: frames that the player has left out. Prompts count as shown by these reports too.
+        """
+        self._expect(SessionState.RUNNING, "report_playback")
+        message = playback_message(position_seconds, buffered_seconds=buffered_seconds, dropped=dropped)
+        if self._viewer is not None:
+            self._viewer.report(position_seconds, time.monotonic())
+        await self._send(message)
+
     async def ping(self) -> float:
         """Seconds to the server and back."""
-        self._pings += 1
-        name, sent = f"ping-{self._pings}", time.monotonic()
-        pong: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._pongs[name] = pong
-        try:
-            await self._send(SessionPing(id=name))
-            return await _within(pong, self._options.message_timeout, "session.pong") - sent
-        finally:
-            self._pongs.pop(name, None)
+        name, sent = self._name("ping"), time.monotonic()
+        return await self._ask(self._pongs, name, SessionPing(id=name)) - sent
 
     async def stop(self) -> None:
         """Ask the server to end the video; iteration then ends after the last chunk. Harmless once it has ended."""
@@ -203,110 +193,26 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._connection.close()
         self._end(SessionEnded("the session was closed"))
-        while not self._chunks.empty():
-            self._chunks.get_nowait()
-        self._chunks.put_nowait(None)
-
-    # Chunks
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Chunk:
-        """The next chunk. Raises SessionFailed, ConnectionLost, WaitTimeout or ProtocolViolation if it ended badly."""
-        if not self._exhausted:
-            chunk = await self._chunks.get()
-            if chunk is not None:
-                return chunk
-            self._exhausted = True
-        if self._failure is not None:
-            raise self._failure
-        raise StopAsyncIteration
-
-    # The reader task
-
-    async def _read(self) -> None:
-        try:
-            while self.done is None:
-                await self._take(await self._connection.receive(self._patience()))
-        except ClientError as error:
-            self._failure = error
-        except Exception as error:  # the task's boundary: whoever iterates must hear of it
-            self._failure = ClientError(f"the client itself failed: {error!r}")
-            self._failure.__cause__ = error
-        self._end(self._failure or SessionEnded("the session has ended"))
-        await self._chunks.put(None)
-
-    def _patience(self) -> float | None:
-        # Before session.start there is nothing to wait for, and from then until video.start `start` keeps the time.
-        waiting = self.state in (SessionState.CONNECTED, SessionState.STARTING)
-        return None if waiting else self._options.message_timeout
-
-    async def _take(self, message: str | bytes) -> None:
-        now = time.monotonic()
-        if isinstance(message, str):
-            self._handle(self._receiver.text(message), now)
-            return
-        chunk = self._receiver.binary(message, now)
-        if chunk is None:
-            return
-        if chunk.metadata.format in LOSSLESS_FORMATS:
-            await asyncio.to_thread(chunk.verify)
-        self._switches.on_chunk(chunk.metadata, now)
-        await self._chunks.put(chunk)
-
-    def _handle(self, message: ServerMessage | UnknownMessage, now: float) -> None:
-        if isinstance(message, InteractionMessage):
-            self._switches.on_message(message, now)
-        elif isinstance(message, VideoStart):
-            self._on_start(message)
-        elif isinstance(message, ErrorMessage):
-            self._on_error(message)
-        elif isinstance(message, SessionWarning):
-            self.notices.append(message)
-        elif isinstance(message, SessionPong):
-            waiting = self._pongs.get(message.id or "")
-            if waiting is not None and not waiting.done():
-                waiting.set_result(now)
-        elif isinstance(message, SessionDone):
-            self.done = message
-
-    def _on_start(self, message: VideoStart) -> None:
-        if self.state is not SessionState.STARTING or self._starting is None:
-            raise ProtocolViolation(f"expected no video.start in a session that is {self.state.value}")
-        self.state = SessionState.RUNNING
-        if message.limits.idle_timeout_s > 0:
-            keeper = self._keep_alive(message.limits.idle_timeout_s / 3)
-            self._tasks.append(asyncio.create_task(keeper, name="longtake-client-keep-alive"))
-        if not self._starting.done():
-            self._starting.set_result(message)
-
-    def _on_error(self, message: ErrorMessage) -> None:
-        if message.fatal:
-            raise SessionFailed(message)
-        self.notices.append(message)
-        if self._switches.on_error(message) or self._starting is None or self._starting.done():
-            return
-        self.state = SessionState.CONNECTED
-        self._starting.set_exception(RequestRefused.from_message(message))
-
-    def _end(self, reason: ClientError) -> None:
-        self.state = SessionState.ENDED
-        self._switches.end(reason)
-        for waiting in (*self._pongs.values(), self._starting):
-            if waiting is not None and not waiting.done():
-                waiting.set_exception(reason)
-                waiting.exception()  # asked for here, so that nothing is logged if nobody waits any more
-        self._over.set()
-
-    async def _keep_alive(self, interval: float) -> None:
-        """Tell the server now and then that somebody is there."""
-        with suppress(ConnectionLost, WaitTimeout):
-            while not self._over.is_set():
-                await asyncio.sleep(interval)
-                await self._connection.send(SessionPing())
+        self._buffer.clear()
 
     # Sending and waiting
+
+    def _name(self, kind: str) -> str:
+        self._asked += 1
+        return f"{kind}-{self._asked}"
+
+    async def _control(self, message: SessionControl) -> SessionControlApplied:
+        self._expect(SessionState.RUNNING, message.action)
+        return await self._ask(self._controls, message.event_id or "", message)
+
+    async def _ask(self, answers: Answers[T], name: str, message: ClientMessage) -> T:
+        answer = answers.expect(name)
+        try:
+            with self._buffer.without_bound():
+                await self._send(message)
+                return await answer.wait(self._options.message_timeout, f"an answer to {message.type}")
+        finally:
+            answers.forget(name)
 
     def _expect(self, state: SessionState, call: str) -> None:
         if self._failure is not None:
@@ -325,11 +231,3 @@ class Session:
             if self._failure is not None:
                 raise self._failure from None
             raise
-
-
-async def _within(waiting: asyncio.Future[T], seconds: float, what: str) -> T:
-    try:
-        async with asyncio.timeout(seconds):
-            return await waiting
-    except TimeoutError as error:
-        raise WaitTimeout(f"expected {what} within {seconds:g} s") from error

@@ -5,20 +5,20 @@ in ClientOptions says, and no exception of the library leaves this module.
 """
 
 import asyncio
+import ipaddress
+import socket
 from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidURI, WebSocketException
-from websockets.typing import Subprotocol
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.typing import Origin, Subprotocol
 
 from client.errors import ConnectFailed, ConnectionLost, WaitTimeout
 from service.protocol import SUBPROTOCOL, ClientMessage, encode_message
 
 ENDPOINT = "/v1/realtime/video"
-
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,8 @@ class ClientOptions:
     """Every bound and time-out of a connection; seconds, chunks and bytes."""
 
     open_timeout: float = 10.0  # for the TCP and WebSocket handshakes
-    start_timeout: float = 60.0  # from session.start to video.start
+    start_timeout: float = 60.0  # from session.start to video.start, or to the word that there is no place yet
+    queue_timeout: float = 900.0  # from there on, to video.start
     message_timeout: float = 30.0  # silence of a server that should be sending
     send_timeout: float = 10.0  # for one message to leave
     close_timeout: float = 5.0
@@ -34,6 +35,7 @@ class ClientOptions:
     max_message_bytes: int = 64 * 1024 * 1024
     notices: int = 100  # warnings and refusals kept, the newest
     pending_prompts: int = 1024  # prompts whose fate is not yet known
+    playback_interval: float = 0.25  # between two reports of the playhead, in a paced session
 
 
 def realtime_url(url: str) -> str:
@@ -44,6 +46,23 @@ def realtime_url(url: str) -> str:
     if not path.endswith(ENDPOINT):
         path += ENDPOINT
     return urlunsplit((scheme, parts.netloc, path, parts.query, ""))
+
+
+def own_origin(address: str) -> str:
+    """The Origin of a page that the server at this WebSocket address would serve itself."""
+    parts = urlsplit(address)
+    scheme = "https" if parts.scheme == "wss" else "http"
+    return f"{scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+async def is_on_this_machine(address: str) -> bool:
+    """Whether all that the host of this address stands for is the loopback."""
+    try:
+        host = urlsplit(address).hostname
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False
+    return host is not None and all(ipaddress.ip_address(entry[4][0]).is_loopback for entry in found)
 
 
 class Connection:
@@ -59,22 +78,25 @@ class Connection:
         address = realtime_url(url)
         # Keep-alive is done with session.ping and message_timeout: a reader that waits for a slow consumer would not
         # see a pong, and the library would then close a healthy connection. Pictures do not shrink when deflated.
-        direct = urlsplit(address).hostname in _LOOPBACK
+        # A server takes a program without an Origin from its own machine only, as it cannot tell it from a page that
+        # hides where it comes from; the server's own address is what a program elsewhere can say of itself.
         try:
-            socket = await open_websocket(
+            local = await is_on_this_machine(address)
+            connected = await open_websocket(
                 address,
+                origin=None if local else Origin(own_origin(address)),
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 compression=None,
-                proxy=None if direct else True,
+                proxy=None if local else True,
                 open_timeout=options.open_timeout,
                 close_timeout=options.close_timeout,
                 ping_interval=None,
                 max_size=options.max_message_bytes,
                 max_queue=4,
             )
-        except (OSError, TimeoutError, InvalidURI, WebSocketException) as error:
+        except (OSError, TimeoutError, WebSocketException) as error:
             raise ConnectFailed(f"expected a Longtake server at {address}: {error}") from error
-        return cls(socket, options)
+        return cls(connected, options)
 
     async def send(self, message: ClientMessage) -> None:
         """Raises ConnectionLost, WaitTimeout."""

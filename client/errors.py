@@ -9,11 +9,14 @@
     |-- RequestRefused       the server refused one request; the session goes on
     |   `-- PromptSuperseded     a newer prompt took this one's place before it was applied
     |-- SessionEnded         the session ended, as asked, before what was waited for came
-    `-- SessionFailed        the server ended the session with a fatal error
+    |-- SessionFailed        the server ended the session with a fatal error
+    |-- SessionDrained       the server shut down, and ended the session in order
+    `-- TakeEndedEarly       a take that was recorded is shorter than asked; its report is in it
 
 Invariant: an error that the server reported carries the server's stable `code`.
 """
 
+from client.report import StreamReport
 from service.protocol.server import ErrorMessage, InteractionRejected
 
 
@@ -92,6 +95,22 @@ class SessionFailed(ClientError):
         self.expected = message.expected
         self.retryable = message.retryable
         self.retry_after = message.retry_after
+
+
+class SessionDrained(ClientError):
+    """The server shut down and ended the session, with its journal, before its time."""
+
+
+class TakeEndedEarly(ClientError):
+    """A take came to an end that was not asked for. What came of it is in its files, and in `report`.
+
+    `reason` says why: the session's error, or SessionDrained.
+    """
+
+    def __init__(self, report: StreamReport, reason: ClientError, *, expected_frames: int) -> None:
+        super().__init__(f"the take ended early, after {report.frames} of {expected_frames} frames: {reason}")
+        self.report = report
+        self.reason = reason
 
 
 def _sentence(code: str, message: str, field: str | None, expected: str | None) -> str:

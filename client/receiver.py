@@ -1,15 +1,15 @@
 """The receiving half of the protocol without a socket: messages in, checked messages and chunks out.
 
 Knows what the server may send, and in which order; nothing of tasks, time-outs or files. Invariant: the chunks it
-gives out have growing sequence numbers; what is missing between them is counted, what comes again is counted and
-thrown away.
+gives out have growing sequence numbers; what is missing between them is counted unless the server took it back, what
+comes again is counted and thrown away.
 """
 
 from client.chunk import Chunk
 from client.errors import ProtocolViolation
 from service.errors import ProtocolError
 from service.protocol import ServerMessage, UnknownMessage, parse_server_message
-from service.protocol.server import ChunkMetadata, SessionDone, VideoStart
+from service.protocol.server import ChunkMetadata, SessionDone, VideoDiscard, VideoStart
 
 
 class Receiver:
@@ -25,6 +25,7 @@ class Receiver:
         self.missing = 0
         self.duplicated = 0
         self._expected_sequence = 0
+        self._taken_back_from: int | None = None  # numbers from here on that did not come are not missing
         self._announced: ChunkMetadata | None = None
 
     def text(self, text: str) -> ServerMessage | UnknownMessage:
@@ -43,6 +44,8 @@ class Receiver:
                 self._start(message)
             case ChunkMetadata():
                 self._announce(message)
+            case VideoDiscard():
+                self._discard(message)
             case SessionDone():
                 self._count_missing_before(message.chunks)
         return message
@@ -75,6 +78,17 @@ class Receiver:
             raise ProtocolViolation("expected video.start before the first chunk, got video.chunk_metadata")
         self._announced = message
 
+    def _discard(self, message: VideoDiscard) -> None:
+        if self.info is None or message.from_sequence < 0:
+            raise ProtocolViolation(
+                f"expected video.discard after video.start, with a number from 0, got {message.from_sequence}"
+            )
+        before = message.from_sequence if self._taken_back_from is None else self._taken_back_from
+        self._taken_back_from = min(before, message.from_sequence)
+
     def _count_missing_before(self, sequence: int) -> None:
-        self.missing += max(0, sequence - self._expected_sequence)
+        until = sequence if self._taken_back_from is None else min(sequence, self._taken_back_from)
+        self.missing += max(0, until - self._expected_sequence)
         self._expected_sequence = max(self._expected_sequence, sequence)
+        if self._taken_back_from is not None and sequence >= self._taken_back_from:
+            self._taken_back_from = None

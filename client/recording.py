@@ -87,6 +87,7 @@ class Recorder:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(frames)
 
-    def tell(self, sentence: str) -> None:
-        """A line for the person at the terminal, past the progress bar."""
-        tqdm.write(sentence, file=sys.stderr)
+
+def tell(sentence: str) -> None:
+    """A line for the person at the terminal, past the progress bar if there is one."""
+    tqdm.write(sentence, file=sys.stderr)

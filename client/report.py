@@ -14,22 +14,30 @@ from client.playhead import Playhead
 
 @dataclass(frozen=True, slots=True)
 class ChunkArrival:
-    """A chunk as the receiver saw it: clock seconds of its last byte, media seconds of its first frame."""
+    """A chunk as the receiver saw it: clock seconds of its last byte, media seconds of its first frame.
+
+    `dropped` frames were left out on the way; they are not among `frames`, but their time is the chunk's.
+    """
 
     received: float
     pts: float
     frames: int
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class SwitchReport:
-    """One prompt change; milliseconds since it was sent, `chunk` is the sequence number of its first chunk."""
+    """One prompt change; milliseconds since it was sent, `chunk` is the sequence number of its first chunk.
+
+    `shown_ms` is when a player that began with the first chunk has it on screen; null where nothing is paced.
+    """
 
     prompt: str
     queued_ms: float | None = None
     applied_ms: float | None = None
     received_ms: float | None = None
     chunk: int | None = None
+    shown_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,9 @@ class StreamReport:
 def count_underruns(arrivals: Iterable[ChunkArrival], fps: float) -> int:
     """Chunks that came after they were due, in a playback that starts with the first chunk and waits for late ones."""
     playhead = Playhead(fps)
-    return sum(playhead.arrive(chunk.received, pts=chunk.pts, frames=chunk.frames) for chunk in arrivals)
+    return sum(
+        playhead.arrive(chunk.received, pts=chunk.pts, frames=chunk.frames + chunk.dropped) for chunk in arrivals
+    )
 
 
 def delivery_rate(arrivals: Sequence[ChunkArrival], started: float) -> float:

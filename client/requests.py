@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 from service.protocol import Limits, parse_client_message
 from service.protocol.client import (
+    ControlAction,
     MediaFormat,
     Pacing,
     PromptMode,
+    SessionControl,
     SessionInteraction,
+    SessionPlayback,
     SessionStart,
     SinkPolicy,
+    SlowConsumer,
     WeightedPrompt,
 )
 
@@ -59,7 +63,14 @@ def prompt_text(prompt: Prompt) -> str:
 
 
 def start_message(
-    prompt: Prompt, *, model: str, seed: int | None, media: Media, pacing: Pacing, max_seconds: float | None
+    prompt: Prompt,
+    *,
+    model: str,
+    seed: int | None,
+    media: Media,
+    pacing: Pacing,
+    max_seconds: float | None,
+    slow_consumer: SlowConsumer = "pause",
 ) -> SessionStart:
     """Raises ProtocolError."""
     fields: dict[str, str | int | float | None] = {
@@ -72,6 +83,7 @@ def start_message(
         "quality": media.quality,
         "pacing": pacing,
         "max_seconds": max_seconds,
+        "slow_consumer": slow_consumer,
     }
     message = _checked(prompt, fields)
     assert isinstance(message, SessionStart)
@@ -93,10 +105,37 @@ def interaction_message(change: PromptChange, event_id: str) -> SessionInteracti
     return message
 
 
+def control_message(action: ControlAction, quality: int | None = None, *, event_id: str) -> SessionControl:
+    """Raises ProtocolError."""
+    message = _parsed({"type": "session.control", "action": action, "quality": quality, "event_id": event_id})
+    assert isinstance(message, SessionControl)
+    return message
+
+
+def playback_message(
+    position_seconds: float, *, buffered_seconds: float | None, dropped: int | None
+) -> SessionPlayback:
+    """Raises ProtocolError."""
+    message = _parsed(
+        {
+            "type": "session.playback",
+            "position_seconds": position_seconds,
+            "buffered_seconds": buffered_seconds,
+            "dropped": dropped,
+        }
+    )
+    assert isinstance(message, SessionPlayback)
+    return message
+
+
 def _checked(prompt: Prompt, fields: Mapping[str, str | int | float | None]) -> object:
     if isinstance(prompt, str):
         worded: dict[str, object] = {"prompt": prompt}
     else:
         worded = {"prompts": [{"text": part.text, "weight": part.weight} for part in prompt]}
+    return _parsed(dict(fields) | worded)
+
+
+def _parsed(fields: Mapping[str, object]) -> object:
     given = {name: value for name, value in fields.items() if value is not None}
-    return parse_client_message(json.dumps(given | worded), _NO_LIMIT)
+    return parse_client_message(json.dumps(given), _NO_LIMIT)

@@ -19,14 +19,15 @@ from typing import Literal
 from client.chunk import Chunk
 from client.client import Session, connect
 from client.connection import ClientOptions
-from client.errors import ClientError, ClientStateError
+from client.errors import ClientError, ClientStateError, SessionDrained, TakeEndedEarly
+from client.notices import ChunksDiscarded, Notice
 from client.playhead import Playhead
-from client.recording import Recorder, TakeFiles
+from client.recording import Recorder, TakeFiles, tell
 from client.report import ChunkArrival, StreamReport, SwitchReport, build_report
 from client.requests import Media, Prompt, PromptChange, interaction_message, prompt_text
 from client.switch import Switch
 from service.protocol.client import Pacing, SessionInteraction
-from service.protocol.server import VideoStart
+from service.protocol.server import ErrorMessage, SessionDraining, SessionQueued, SessionWarning, VideoStart
 
 Schedule = Literal["client", "server"]
 
@@ -60,7 +61,8 @@ def run(options: StreamOptions) -> StreamReport:
     """Direct and record a take. Ctrl-C ends it early and properly, a second one at once.
 
     Raises:
-        ClientError: the take could not be started or did not end as asked; what came is on disk.
+        TakeEndedEarly: it did not end as asked; what came is on disk, and its report is in the error.
+        ClientError: it could not be started.
         service.errors.ProtocolError: an option that no server would accept. OSError: a file that cannot be written.
     """
     return asyncio.run(run_take(options))
@@ -70,7 +72,7 @@ async def run_take(options: StreamOptions) -> StreamReport:
     """`run` for a program that has an event loop already."""
     options.files.check()
     schedule = _messages(options)
-    async with connect(options.url, options.client) as session:
+    async with connect(options.url, options.client, on_notice=_tell_of_waiting) as session:
         info = await session.start(
             options.prompt,
             model=options.model,
@@ -83,10 +85,20 @@ async def run_take(options: StreamOptions) -> StreamReport:
         recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
         with recorder, _stopping_on_interrupt(session):
             take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime")
-            await take.play()
+            early = await take.play()
         if session.done is not None and options.files.journal is not None:
             options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
+        if early is not None:
+            raise TakeEndedEarly(take.report(), early, expected_frames=frames) from early
         return take.report()
+
+
+def _tell_of_waiting(notice: Notice) -> None:
+    """Before the take begins there is no progress bar to speak past."""
+    if isinstance(notice, SessionQueued):
+        tell(f"waiting for a place: number {notice.position} of {notice.waiting}")
+    elif isinstance(notice, SessionDraining):
+        tell(f"the server is shutting down, and ends the take in {notice.deadline_seconds:g} s at the latest")
 
 
 def expected_frames(info: VideoStart, seconds: float) -> int:
@@ -129,22 +141,55 @@ class _Take:
         self._arrivals: list[ChunkArrival] = []
         self._switches: list[Switch] = []
         self._moved = asyncio.Event()
+        self._held: list[Chunk] = []  # taken, and not yet on screen; as long as the server's lead
+        self._discards: list[ChunksDiscarded] = []
+        self._stored_end = 0.0
 
-    async def play(self) -> None:
+    async def play(self) -> ClientError | None:
+        """Until the end; returns why it came early, None if it did not."""
         director = asyncio.create_task(self._direct(), name="longtake-director")
         try:
             async for chunk in self._session:
-                self._arrivals.append(ChunkArrival(chunk.received, chunk.pts, chunk.num_frames))
-                self._playhead.arrive(chunk.received, pts=chunk.pts, frames=chunk.num_frames)
-                self._moved.set()
-                # In a thread, so that what comes meanwhile is read, and stamped, when it comes.
-                await asyncio.to_thread(self._store, chunk)
-                self._recorder.advance(chunk.num_frames, self._note())
+                await self._take(chunk)
+        except ClientError as error:
+            return error
         finally:
             director.cancel()
             with suppress(asyncio.CancelledError, ClientError):
                 await director
+            await self._store_those_shown(everything=True)
             self._tell_of_losses()
+        done = self._session.done
+        return None if done is None or done.reason != "drained" else SessionDrained("the server is shutting down")
+
+    async def _take(self, chunk: Chunk) -> None:
+        self._drop_what_was_taken_back()
+        self._arrivals.append(ChunkArrival(chunk.received, chunk.pts, chunk.num_frames, chunk.dropped_frames))
+        frames = chunk.num_frames + chunk.dropped_frames
+        self._playhead.arrive(chunk.received, pts=chunk.pts, frames=frames)
+        self._moved.set()
+        self._held.append(chunk)
+        await self._store_those_shown(everything=not self._paced)
+        self._recorder.advance(frames, self._note())
+
+    def _drop_what_was_taken_back(self) -> None:
+        """The recording is what was aired: what was on screen stays in it, what was not leaves no trace."""
+        now = time.monotonic()
+        for notice in self._session.notices.kept:
+            if not isinstance(notice, ChunksDiscarded) or notice in self._discards:
+                continue
+            self._discards.append(notice)
+            unseen = [chunk for chunk in self._held if self._playhead.seconds_until(chunk.pts, now) != 0]
+            gone = [chunk for chunk in unseen if chunk.sequence in notice.taken]
+            self._held = [chunk for chunk in self._held if chunk not in gone]
+            if gone:
+                self._playhead.take_back(gone[0].pts)
+
+    async def _store_those_shown(self, *, everything: bool) -> None:
+        now = time.monotonic()
+        while self._held and (everything or self._playhead.seconds_until(self._held[0].pts, now) == 0):
+            # In a thread, so that what comes meanwhile is read, and stamped, when it comes.
+            await asyncio.to_thread(self._store, self._held.pop(0))
 
     def report(self) -> StreamReport:
         switches = [switch.report() for switch in self._switches]
@@ -183,7 +228,9 @@ class _Take:
 
     def _store(self, chunk: Chunk) -> None:
         pixels = chunk.numpy() if self._recorder.wants_pixels else None
-        self._recorder.store(pixels, sha256=chunk.frames_sha256, pts=chunk.pts)
+        pts = max(chunk.pts, self._stored_end)  # later than its own where what it replaces was on screen already
+        self._stored_end = pts + chunk.end_pts - chunk.pts
+        self._recorder.store(pixels, sha256=chunk.frames_sha256, pts=pts)
 
     def _note(self) -> str:
         received = [switch.report().received_ms for switch in self._switches if switch.received_at is not None]
@@ -191,13 +238,14 @@ class _Take:
         return f"underruns {self._playhead.underruns}{latency}"
 
     def _tell_of_losses(self) -> None:
-        for notice in self._session.notices:
-            self._recorder.tell(f"the server says: {notice.code}: {notice.message}")
+        for notice in self._session.notices.kept:
+            if isinstance(notice, ErrorMessage | SessionWarning):
+                tell(f"the server says: {notice.code}: {notice.message}")
         for switch in self._switches:
             if switch.error is not None:
-                self._recorder.tell(f"prompt {switch.prompt!r} did not take effect: {switch.error}")
+                tell(f"prompt {switch.prompt!r} did not take effect: {switch.error}")
         for cue in self._unsent:
-            self._recorder.tell(f"prompt {cue.name!r} was not sent: the take ended before its second")
+            tell(f"prompt {cue.name!r} was not sent: the take ended before its second")
 
 
 @contextmanager

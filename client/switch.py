@@ -1,4 +1,4 @@
-"""One prompt change, from sending it to the first frames made under it.
+"""One prompt change, from sending it to the first frames made under it on screen.
 
 Knows the stages a change goes through and when each was seen; nothing of sockets. Invariant: a Switch ends in exactly
 one way (received, refused, superseded, or the session's end), and its times, once filled in, never change.
@@ -26,7 +26,8 @@ class Switch:
     """A prompt change as the client sees it. Times are time.monotonic() seconds.
 
     `queued_at`: the server said it was accepted. `applied_at`: the server said in which chunk it shows.
-    `received_at`: the last byte of that chunk was here. `sequence`: that chunk's number.
+    `received_at`: the last byte of that chunk was here. `sequence`: that chunk's number. `shown_at`: the playhead of a
+    paced session came to it (the plain player's of client.viewer, or the program's own); None without pacing.
     """
 
     event_id: str
@@ -35,6 +36,7 @@ class Switch:
     queued_at: float | None = None
     applied_at: float | None = None
     received_at: float | None = None
+    shown_at: float | None = None
     sequence: int | None = None
     error: ClientError | None = None
     _accepted: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
@@ -78,6 +80,10 @@ class Switch:
             self._accepted.set()
             self._settled.set()
 
+    def mark_shown(self, now: float) -> None:
+        if self.shown_at is None:
+            self.shown_at = now
+
     def mark_failed(self, error: ClientError) -> None:
         """It will not be received, for the reason that `error` names; nothing happens if it was."""
         if not self._settled.is_set():
@@ -98,6 +104,7 @@ class Switch:
             applied_ms=milliseconds(self.sent_at, self.applied_at),
             received_ms=milliseconds(self.sent_at, self.received_at),
             chunk=self.sequence,
+            shown_ms=milliseconds(self.sent_at, self.shown_at),
         )
 
     async def _wait(self, event: asyncio.Event, what: str, timeout: float) -> None:
@@ -150,13 +157,16 @@ class PendingSwitches:
         self._forget(switch)
         return True
 
-    def on_chunk(self, metadata: ChunkMetadata, now: float) -> None:
-        """Note which changes have their first chunk here."""
+    def on_chunk(self, metadata: ChunkMetadata, now: float) -> list[Switch]:
+        """Note which changes have their first chunk here, and return them."""
+        received = []
         for event_id in (*metadata.started_event_ids, *metadata.event_ids):
             switch = self._pending.get(event_id)
-            if switch is not None:
+            if switch is not None and switch.received_at is None:
                 switch.mark_received(metadata.sequence, now)
+                received.append(switch)
                 self._forget(switch)
+        return received
 
     def end(self, reason: ClientError) -> None:
         """The session is over: what was not received will not be."""

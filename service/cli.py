@@ -18,6 +18,7 @@ from service.commands.options import (
     BenchOptions,
     ConfigOptions,
     GenerateOptions,
+    LoadOptions,
     OptionError,
     StreamOptions,
     fold_pairs,
@@ -62,6 +63,15 @@ def stream(options: StreamOptions) -> None:
     from service.commands.stream import run_stream
 
     run_stream(options)
+
+
+@app.command()
+@takes(LoadOptions)
+def load(options: LoadOptions) -> None:
+    """Put many sessions on a running service, and measure."""
+    from service.commands.load import run_load
+
+    run_load(options)
 
 
 @app.command()

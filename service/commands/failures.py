@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass
 from enum import IntEnum
 
-from client.errors import ClientError, RequestRefused, SessionFailed
+from client.errors import ClientError, RequestRefused, SessionDrained, SessionFailed, TakeEndedEarly
 from models.errors import EngineError
 from service.commands.options import OptionError
-from service.errors import ConfigError, ProtocolError, ServiceError, SessionError, facts_of
+from service.errors import ConfigError, ErrorCode, ProtocolError, ServiceError, SessionError, facts_of
 
 
 class ExitCode(IntEnum):
@@ -40,6 +40,11 @@ def describe(error: EngineError | ServiceError | ClientError | OptionError | OSE
             return _failure(error.code, None, error.message, exit_code=_exit_code(error.code))
         case ConfigError():
             return _failure("config_invalid", None, str(error))
+        case TakeEndedEarly():
+            code = describe(error.reason).line.split()[1].rstrip(":")
+            return _failure(code, None, str(error), exit_code=ExitCode.FAILED)
+        case SessionDrained():
+            return _failure(ErrorCode.SERVER_DRAINING, None, str(error), exit_code=ExitCode.FAILED)
         case ServiceError() | ClientError():
             return _failure(_words(type(error).__name__), None, str(error), exit_code=ExitCode.FAILED)
         case OSError():

@@ -74,6 +74,18 @@ class StreamOptions(TakeOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    sessions: Annotated[int, typer.Option("--sessions", "-n", help="Sessions at once.")] = 8
+    seconds: Annotated[float, typer.Option("--seconds", "-s", help="Seconds of clock time.")] = 30.0
+    url: Annotated[str, typer.Option(help="Where the service is.")] = "ws://127.0.0.1:8000"
+    pacing: Annotated[str, typer.Option(help="realtime: as fast as it is watched; none: as it is made.")] = "realtime"
+    switch_every: Annotated[float | None, typer.Option(help="Seconds between two prompts of a session.")] = None
+    mode: Annotated[str, typer.Option(help="The past at a prompt change: recache, flush, cut, keep.")] = "recache"
+    preset: Annotated[str, typer.Option(help="The model.")] = "demo"
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions:
     preset: Annotated[str, typer.Option(help="The model.")] = "demo"
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False

@@ -7,7 +7,9 @@ from typing import cast
 
 import typer
 
+from client.errors import TakeEndedEarly
 from client.recording import TakeFiles
+from client.report import StreamReport
 from client.requests import Media, PromptChange, start_message
 from client.stream import Schedule
 from client.stream import StreamOptions as ClientTake
@@ -21,7 +23,14 @@ def run_stream(options: StreamOptions) -> None:
     """Check what was asked for, and film. The server's own checks come back as errors with their codes."""
     take = take_of(options)
     check_start(take)
-    report = run_take(take)
+    try:
+        _say(run_take(take), options)
+    except TakeEndedEarly as early:
+        _say(early.report, options)
+        raise
+
+
+def _say(report: StreamReport, options: StreamOptions) -> None:
     if options.json:
         typer.echo(report.to_json())
 
@@ -31,9 +40,7 @@ def take_of(options: StreamOptions) -> ClientTake:
     if options.prompt is None:
         raise OptionError("expected a prompt to begin with", code="prompt_missing", field="prompt")
     if options.schedule not in ("client", "server"):
-        raise OptionError(
-            f"expected client or server, not {options.schedule!r}", code="field_choice", field="schedule"
-        )
+        raise OptionError(f"expected client or server, not {options.schedule!r}", code="field_choice", field="schedule")
     changes = tuple(
         PromptChange(
             timed.prompt,

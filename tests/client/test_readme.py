@@ -8,6 +8,7 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+from client.load_report import LoadReport, Percentiles
 from client.report import StreamReport, SwitchReport
 from tests.client.fake_server import Peer, fake_server, whole_take
 
@@ -15,10 +16,8 @@ ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
-    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
-    assert len(found) == 1, f"expected one {language} block, found {len(found)}"
-    return str(found[0])
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
 async def script(peer: Peer) -> None:
@@ -38,17 +37,22 @@ async def run_beside_server(*words: str, folder: Path) -> str:
     return output.decode()
 
 
-async def test_program(tmp_path: Path) -> None:
-    program = block("python").replace("ws://127.0.0.1:8000", "SERVER")
+async def test_programs(tmp_path: Path) -> None:
+    program, plain = (text.replace("ws://127.0.0.1:8000", "SERVER") for text in blocks("python"))
     lines = (await run_beside_server(sys.executable, "-c", program, folder=tmp_path)).splitlines()
     assert lines[0] == "32x16 at 16.0 frames a second"
     assert lines[1] == "0 0.0 (12, 16, 32, 3)"
     assert len(lines) == 1 + 16 + 1
     assert lines[-1].startswith("SwitchReport(prompt='a harbour at night'")
+    lines = (await run_beside_server(sys.executable, "-c", plain, folder=tmp_path)).splitlines()
+    assert lines[:2] == ["0 (12, 16, 32, 3)", "1 (12, 16, 32, 3)"]
+    assert len(lines) == 8 + 1
+    assert lines[-1].startswith("SwitchReport(prompt='a harbour at night'")
 
 
 async def test_command(tmp_path: Path) -> None:
-    words = shlex.split(block("sh"))
+    (command_line,) = blocks("sh")
+    words = shlex.split(command_line)
     assert words[0] == "longtake"
     command = [sys.executable, "-m", "service", *words[1:], "--url", "SERVER", "--pacing", "none"]
     output = await run_beside_server(*command, folder=tmp_path)
@@ -62,6 +66,9 @@ def test_every_figure_of_the_report_is_explained() -> None:
     table = TEXT.partition("The last line under `--json`")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(\w+)`", table))
     assert named == {field.name for kind in (StreamReport, SwitchReport) for field in fields(kind)} - {"prompt"}
+    table = TEXT.partition("## Load")[2].partition("\n## ")[0].partition("| key |")[2]
+    named = set(re.findall(r"`(\w+)`", table))
+    assert named == {field.name for kind in (LoadReport, Percentiles) for field in fields(kind)}
 
 
 def test_every_file_is_in_the_table() -> None:

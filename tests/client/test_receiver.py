@@ -104,5 +104,5 @@ def test_text_that_is_no_message(text: str) -> None:
 
 def test_messages_of_a_newer_server_are_passed_over() -> None:
     receiver = started()
-    assert receiver.text('{"type": "session.stats", "chunks": 4}').type == "session.stats"
+    assert receiver.text('{"type": "session.brand_new", "chunks": 4}').type == "session.brand_new"
     assert give(receiver, 0) is not None

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from client.recording import Recorder, TakeFiles
+from client.recording import Recorder, TakeFiles, tell
 
 
 def recorder(files: TakeFiles) -> Recorder:
@@ -13,7 +13,7 @@ def recorder(files: TakeFiles) -> Recorder:
 
 
 def test_nothing_is_written_where_nothing_is_asked_for(tmp_path: Path) -> None:
-    with recorder(TakeFiles()) as recording:
+    with recorder(TakeFiles()):
         assert not recording.wants_pixels
         recording.store(None, sha256="ab", pts=0.0)
         recording.advance(12, "fine")
@@ -54,8 +54,8 @@ def test_paths_are_checked(tmp_path: Path, name: str) -> None:
 
 
 def test_sentences_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
-    with recorder(TakeFiles()) as recording:
-        recording.tell("a word")
+    with recorder(TakeFiles()):
+        tell("a word")
     captured = capsys.readouterr()
     assert "a word" in captured.err
     assert captured.out == ""

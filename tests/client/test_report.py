@@ -17,7 +17,7 @@ from client.report import (
 )
 
 KEYS = ["frames", "seconds", "fps", "first_frame_ms", "chunks", "missing", "duplicated", "underruns", "switches"]
-SWITCH_KEYS = ["prompt", "queued_ms", "applied_ms", "received_ms", "chunk"]
+SWITCH_KEYS = ["prompt", "queued_ms", "applied_ms", "received_ms", "chunk", "shown_ms"]
 
 
 def on_time(count: int, *, gap: float = 0.75, first: float = 10.0) -> list[ChunkArrival]:

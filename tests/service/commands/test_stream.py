@@ -91,7 +91,14 @@ def test_json_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     assert out.count("\n") == 1
     document = json.loads(out)
     assert document["switches"] == [
-        {"prompt": "rain", "queued_ms": None, "applied_ms": None, "received_ms": None, "chunk": None}
+        {
+            "prompt": "rain",
+            "queued_ms": None,
+            "applied_ms": None,
+            "received_ms": None,
+            "chunk": None,
+            "shown_ms": None,
+        }
     ]
     assert list(document) == [
         "frames",
