@@ -17,6 +17,7 @@ from cache.snapshot import take_snapshot
 from cache.window import PassPlan, SinkPolicy, WindowError, WindowState
 from models.errors import PositionLimitError, RestoreError
 from models.journal import Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, check_event
+from models.memory import MemoryPlan, plan_memory
 from models.noise import NoiseKey, check_seed, draw_noise
 from models.parts import Parts
 from models.prompts import embedding_at
@@ -32,6 +33,7 @@ from models.stream import (
     Stream,
     never,
 )
+from models.text import EncodedPrompt
 from models.vae import RGB24, DecoderState, to_rgb24
 
 FIRST_ATTEMPT = 0
@@ -71,6 +73,15 @@ class Generator:
             dtype=str(model.dtype).removeprefix("torch."),
             attention=parts.passes.kernel,
         )
+
+    def plan_memory(self, stream: Stream, *, budget_bytes: int | None = None) -> MemoryPlan:
+        """How many streams like this one, which has made a block, fit into memory. Raises ConfigError if none."""
+        return plan_memory(self.parts, stream, budget_bytes=budget_bytes)
+
+    @torch.inference_mode()
+    def read_prompt(self, text: str) -> EncodedPrompt:
+        """How the text encoder reads a prompt: how far, and which words it does not know."""
+        return self.parts.text_encoder.encode(text)
 
     def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> Stream:
         """A new stream. Raises SeedError or PromptError."""
@@ -155,7 +166,7 @@ class Generator:
         return Snapshot(
             block=stream.next_block,
             seed=stream.seed,
-            events=Timeline(tuple(stream.events)).split(stream.next_block)[0],
+            events=Timeline.of(stream.log).events,
             cache=take_snapshot(stream.cache, stream.window.valid_slots(stream.window.end)),
             decoder=DecoderState(memory, stream.decoder.latents),
             history=tuple(stream.history),

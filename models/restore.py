@@ -45,6 +45,7 @@ def stand_at(
     _set_counters(stream, past, future, plan=plan, block=block)
     stream.history = parts.new_history()
     if snapshot is not None:
+        _check_copy(stream, snapshot, events=(*past, *future))
         _from_copy(parts, stream, snapshot)
     else:
         _from_latents(parts, stream, latents, plan=plan, events=past)
@@ -65,14 +66,26 @@ def _set_counters(
     stream.next_block, stream.scene_start, stream.window = block, plan.scene_start, plan.window
 
 
-def _from_copy(parts: Parts, stream: Stream, snapshot: Snapshot) -> None:
-    prompts = tuple(event for event in snapshot.events if isinstance(event, PromptEvent))
-    if (snapshot.block, snapshot.seed, prompts) != (stream.next_block, stream.seed, tuple(stream.events)):
+def _check_copy(stream: Stream, snapshot: Snapshot, *, events: Sequence[Event]) -> None:
+    """Raise RestoreError unless the copy was taken on the way that `events` tell of, at this block.
+
+    A prompt that had taken effect at this block already may be in the copy: it is done once more, and is then the
+    same. A take that begins here changes only what is to come.
+    """
+    block = stream.next_block
+    copied = [event for event in snapshot.events if event.block < block or isinstance(event, PromptEvent)]
+    asked = [event for event in events if event.block < block or isinstance(event, PromptEvent)]
+    made = sum(event.block < block for event in asked)
+    same_way = made <= len(copied) and copied == asked[: len(copied)]
+    if (snapshot.block, snapshot.seed) != (block, stream.seed) or not same_way:
         message = (
-            f"the copy is of block {snapshot.block}, seed {snapshot.seed} and {len(prompts)} prompts; "
-            f"asked for is block {stream.next_block}, seed {stream.seed} and {len(stream.events)} prompts"
+            f"the copy is of block {snapshot.block}, seed {snapshot.seed} and {len(copied)} events; "
+            f"asked for is block {block}, seed {stream.seed} and {made} events"
         )
-        raise RestoreError(message, field="snapshot")
+        raise RestoreError(message + ("" if same_way else ", of another course"), field="snapshot")
+
+
+def _from_copy(parts: Parts, stream: Stream, snapshot: Snapshot) -> None:
     put_snapshot(stream.cache, snapshot.cache)
     memory = tuple(tensor.to(parts.device) for tensor in snapshot.decoder.memory)
     stream.decoder = DecoderState(memory, snapshot.decoder.latents)

@@ -102,6 +102,7 @@ class Snapshot:
     block: int
     seed: int
     events: tuple[Event, ...]
+    """What had taken effect, without what rewinds took back."""
     cache: CacheSnapshot
     decoder: DecoderState
     history: tuple[Tensor, ...]
