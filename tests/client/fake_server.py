@@ -21,13 +21,22 @@ from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from service.protocol import SUBPROTOCOL, ClientMessage, encode_message, parse_client_message
-from service.protocol.client import MediaFormat, SessionInteraction, SessionPing, SessionStart, SessionStop
+from service.protocol.client import (
+    MediaFormat,
+    SessionControl,
+    SessionInteraction,
+    SessionPing,
+    SessionPlayback,
+    SessionStart,
+    SessionStop,
+)
 from service.protocol.server import (
     ChunkMetadata,
     ErrorMessage,
     FramePart,
     InteractionApplied,
     InteractionQueued,
+    SessionControlApplied,
     SessionDone,
     SessionLimits,
     SessionPong,
@@ -97,14 +106,19 @@ class Peer:
 
     socket: ServerConnection
     received: list[ClientMessage] = field(default_factory=list)
+    playback: list[SessionPlayback] = field(default_factory=list)
     kind: MediaFormat = "jpeg"
 
     async def next(self) -> ClientMessage:
-        message = await self.socket.recv()
-        assert isinstance(message, str), "clients send text only"
-        parsed = parse_client_message(message)
-        self.received.append(parsed)
-        return parsed
+        """The next message that is no report of the playhead; those come by themselves, and are kept apart."""
+        while True:
+            message = await self.socket.recv()
+            assert isinstance(message, str), "clients send text only"
+            parsed = parse_client_message(message)
+            if not isinstance(parsed, SessionPlayback):
+                self.received.append(parsed)
+                return parsed
+            self.playback.append(parsed)
 
     async def send(self, message: BaseModel) -> None:
         await self.socket.send(encode_message(message))
@@ -140,6 +154,12 @@ class Peer:
         journal = {"version": 1, "events": []}
         facts = {"reason": reason, "chunks": chunks, "frames": chunks * FRAMES, "journal": journal}
         await self.send(SessionDone.model_validate(facts))
+
+    async def control(self, asked: ClientMessage, sequence: int = 0) -> None:
+        """Answer a control that was asked for."""
+        assert isinstance(asked, SessionControl), f"expected session.control, got {asked.type}"
+        facts = {"action": asked.action, "quality": asked.quality, "event_id": asked.event_id}
+        await self.send(SessionControlApplied.model_validate(facts | {"sequence": sequence}))
 
     async def fail(self, code: str, **changes: Any) -> None:
         facts = {"code": code, "message": "as the test asks", "fatal": True}

@@ -13,7 +13,7 @@ def recorder(files: TakeFiles) -> Recorder:
 
 
 def test_nothing_is_written_where_nothing_is_asked_for(tmp_path: Path) -> None:
-    with recorder(TakeFiles()):
+    with recorder(TakeFiles()) as recording:
         assert not recording.wants_pixels
         recording.store(None, sha256="ab", pts=0.0)
         recording.advance(12, "fine")

@@ -13,12 +13,13 @@ import pytest
 
 from client.client import connect
 from client.connection import ClientOptions
-from client.errors import ConnectFailed, SessionFailed
+from client.errors import ConnectFailed, SessionDrained, SessionFailed, TakeEndedEarly
 from client.recording import TakeFiles
 from client.requests import PromptChange
 from client.stream import StreamOptions, expected_frames, run, run_take
 from service.errors import ProtocolError
 from service.protocol.client import SessionInteraction, WeightedPrompt
+from service.protocol.server import SessionDraining, VideoDiscard
 from tests.client.fake_server import FRAMES, Peer, fake_server, make_chunk, whole_take
 
 QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
@@ -127,12 +128,52 @@ async def test_failed_take_leaves_what_came(tmp_path: Path, capsys: pytest.Captu
 
     files = TakeFiles(video=tmp_path / "take.mp4", hashes=tmp_path / "hashes.txt", journal=tmp_path / "journal.json")
     async with fake_server(script) as server:
-        with pytest.raises(SessionFailed, match="worker_died"):
+        with pytest.raises(TakeEndedEarly, match="after 24 of 144 frames: worker_died") as early:
             await run_take(StreamOptions("a fox", 9.0, url=server.url, files=files, client=QUICK))
+    assert (early.value.report.frames, early.value.report.chunks) == (2 * FRAMES, 2)
+    assert isinstance(early.value.reason, SessionFailed)
     assert len(frame_times(tmp_path / "take.mp4")) == 2 * FRAMES
     assert len((tmp_path / "hashes.txt").read_text().splitlines()) == 2
     assert not (tmp_path / "journal.json").exists()
     assert "the server says: rate_limited: Slower." in capsys.readouterr().err
+
+
+async def test_drained_take_is_early_and_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start()
+        await peer.chunk(0)
+        await peer.send(SessionDraining(deadline_seconds=3.0))
+        await peer.done(1, "drained")
+
+    files = TakeFiles(video=tmp_path / "take.mp4", journal=tmp_path / "journal.json")
+    async with fake_server(script) as server:
+        with pytest.raises(TakeEndedEarly, match="after 12 of 144 frames: the server is shutting down") as early:
+            await run_take(StreamOptions("a fox", 9.0, url=server.url, files=files, client=QUICK))
+    assert isinstance(early.value.reason, SessionDrained)
+    assert len(frame_times(tmp_path / "take.mp4")) == FRAMES
+    assert (tmp_path / "journal.json").exists()
+    assert "ends the take in 3 s at the latest" in capsys.readouterr().err
+
+
+async def test_recording_is_what_was_aired(tmp_path: Path) -> None:
+    """Chunk 1 is taken back before its time: the file has what came instead, at its time."""
+
+    async def script(peer: Peer) -> None:
+        await peer.start()
+        await peer.chunk(0)
+        await peer.chunk(1)
+        await asyncio.sleep(0.1)
+        await peer.send(VideoDiscard(from_sequence=1))
+        await peer.chunk(2, pts=0.75)
+        await peer.done(3)
+
+    files = TakeFiles(video=tmp_path / "take.mp4", hashes=tmp_path / "hashes.txt")
+    async with fake_server(script) as server:
+        report = await run_take(StreamOptions("a fox", 1.5, url=server.url, files=files, client=QUICK))
+    assert report.missing == 0
+    assert frame_times(tmp_path / "take.mp4") == [Fraction(index, 16) for index in range(24)]
+    kept = [make_chunk(sequence)[0].frames_sha256 for sequence in (0, 2)]
+    assert (tmp_path / "hashes.txt").read_text().splitlines() == kept
 
 
 async def test_lost_chunks_leave_a_gap_in_the_video(tmp_path: Path) -> None:
