@@ -37,12 +37,13 @@ class TransformerConfig:
 
     def __post_init__(self) -> None:
         sizes = ("dim", "ffn_dim", "num_layers", "num_heads", "text_dim", "text_len", "in_channels", "out_channels")
-        for name in sizes:
+        for name in (*sizes, "freq_dim"):
             _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         _require(self.dim % self.num_heads == 0, "num_heads", f"a divisor of dim={self.dim}", self.num_heads)
         _require(self.head_dim % 2 == 0, "num_heads", "an even width of a head", self.head_dim)
         _require(self.freq_dim % 2 == 0, "freq_dim", "an even number", self.freq_dim)
-        _require(self.patch_size[0] == 1, "patch_size", "one latent frame in time", self.patch_size)
+        one_frame = self.patch_size[0] == 1 and min(self.patch_size) > 0
+        _require(one_frame, "patch_size", "one latent frame in time and positive", self.patch_size)
 
     @property
     def head_dim(self) -> int:
@@ -74,7 +75,7 @@ class SamplerConfig:
         falling = all(a > b for a, b in zip(self.steps, self.steps[1:], strict=False))
         in_range = all(0 < step <= TRAINING_TIMESTEPS for step in self.steps)
         _require(bool(self.steps) and falling and in_range, "steps", "falling numbers in 1..1000", self.steps)
-        _require(self.shift > 0, "shift", "a positive number", self.shift)
+        _require(0 < self.shift < float("inf"), "shift", "a positive number", self.shift)
         _require(0 <= self.context_timestep < TRAINING_TIMESTEPS, "context_timestep", "0..999", self.context_timestep)
 
 
@@ -90,10 +91,11 @@ class VideoConfig:
     """Pixels along each side that one latent pixel stands for."""
 
     def __post_init__(self) -> None:
+        for name in ("fps", "latent_channels", "latent_stride"):
+            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
         for name in ("width", "height"):
             value = getattr(self, name)
             _require(value > 0 and value % self.latent_stride == 0, name, f"a multiple of {self.latent_stride}", value)
-        _require(self.fps > 0, "fps", "a positive number", self.fps)
 
     @property
     def latent_height(self) -> int:
