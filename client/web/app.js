@@ -4,10 +4,12 @@
 // that is connected, or null, and every message of an older one is passed over.
 
 import {
-  FrameRate, JitterBuffer, SequenceCheck, SwitchBook, duration, explain, progress, socketUrl, splitChunk,
+  FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl, splitChunk,
+  statistics, waiting,
 } from "./player.js";
 
 const SUBPROTOCOL = "longtake.v1";
+const REPORT_MS = 250; // between two reports of the playhead
 const FIRST = "first"; // stands for the prompt that the shot began with, which has no event id
 const MODE_HINTS = {
   recache: "The shot goes on, and turns into what you ask for.",
@@ -15,6 +17,8 @@ const MODE_HINTS = {
   cut: "Nothing is kept: a new scene begins.",
   keep: "Everything is kept, so the change is slow and may be partial.",
 };
+
+const DRAINED = "The server has shut down, and ended the shot. Start a new one when it is back.";
 
 const element = (id) => document.getElementById(id);
 const canvas = element("canvas");
@@ -34,6 +38,10 @@ class Shot {
   firstFrame = null;
   terminal = false;
   prompts = 0;
+  controls = 0;
+  place = null; // where the shot waits, while there is no place for it
+  paused = false;
+  pausing = false; // the server was asked, and has not answered
   decoding = Promise.resolve();
 
   constructor(text, seed) {
@@ -59,6 +67,24 @@ class Shot {
     const id = `prompt-${this.prompts}`;
     this.book.sent(id, text, performance.now());
     this.send({ type: "session.interaction", event_id: id, prompt: text, mode, transition_chunks: blocks });
+  }
+
+  togglePause() {
+    this.controls += 1;
+    this.pausing = true;
+    const action = this.paused ? "resume" : "pause";
+    this.send({ type: "session.control", action, event_id: `control-${this.controls}` });
+  }
+
+  /** Tell the server what is on screen, so that it makes the video just ahead of that. */
+  report(now) {
+    if (this.state !== "running" || this.firstFrame === null) return;
+    this.send({
+      type: "session.playback",
+      position_seconds: this.buffer.position(now),
+      buffered_seconds: this.buffer.ahead(now),
+      dropped: this.buffer.skipped,
+    });
   }
 
   stop() {
@@ -89,13 +115,19 @@ class Shot {
     const now = performance.now();
     const id = message.event_id;
     const handlers = {
+      "session.queued": () => { this.place = message; },
       "video.start": () => this.begin(message),
+      "media.init": () => resize(message),
+      "video.discard": () => this.takeBack(message.from_sequence),
+      "session.control.applied": () => this.controlled(message.action),
+      "session.stats": () => showStatistics(message),
+      "session.draining": () => alertUser(draining(message)),
       "session.interaction.queued": () => this.book.queued(id, now),
       "session.interaction.applied": () => this.book.applied(id, message.sequence, now),
       "session.interaction.superseded": () => this.book.failed(id, "a newer prompt took its place"),
       "session.interaction.rejected": () => this.refuse(id, message),
       "session.warning": () => tell(message.message),
-      "session.done": () => this.end(message.reason === "drained" ? "The server is shutting down." : ""),
+      "session.done": () => this.end(message.reason === "drained" ? DRAINED : ""),
       "error": () => (message.fatal ? this.fail(explain(message)) : this.refuse(id, message)),
     };
     handlers[message.type]?.();
@@ -104,15 +136,30 @@ class Shot {
 
   begin(message) {
     if (this.state === "starting") this.state = "running";
+    this.place = null;
     const block = message.frames_per_block / message.fps;
     this.buffer = new JitterBuffer({ fps: message.fps, target: block, most: 4 * block });
-    canvas.width = message.width;
-    canvas.height = message.height;
+    resize(message);
     this.book.queued(FIRST, performance.now());
     tell(`Running, with seed ${this.seed}.`);
   }
 
+  takeBack(fromSequence) {
+    this.order.takeBack(fromSequence);
+    this.book.takeBack(fromSequence);
+    if (this.buffer !== null) free(this.buffer.takeBack(fromSequence));
+  }
+
+  controlled(action) {
+    if (action === "quality") return;
+    this.pausing = false;
+    this.paused = action === "pause";
+    if (!this.paused) this.buffer.excuseNext();
+    tell(this.paused ? "Paused. What is here is still shown." : "The shot goes on.");
+  }
+
   refuse(id, error) {
+    if (id?.startsWith("control-")) this.pausing = false;
     const words = explain({ ...error, fatal: false });
     if (id !== undefined) this.book.failed(id, `refused: ${words}`);
     alertUser(words);
@@ -142,7 +189,7 @@ class Shot {
     const ready = frames.map((frame, index) => ({
       sequence: frame.sequence, pts: frame.pts, picture: pictures[index],
     }));
-    if (this !== shot) free(ready);
+    if (this !== shot || (ready.length > 0 && this.order.isTakenBack(ready[0].sequence))) free(ready);
     else free(this.buffer.push(ready, performance.now()));
     // A hidden page gets no animation frames; what is past is freed here, so that nothing piles up.
     if (document.hidden) this.draw(performance.now());
@@ -187,8 +234,21 @@ class Shot {
       ? "The server cannot be reached. Is it running?"
       : `The connection was lost${why}.`;
     if (this.state === "stopping") this.end("");
-    else this.fail(`${words} Press Start to begin a new shot.`);
+    else this.fail(`${words} A shot cannot be taken up again. Press Start to begin a new one.`);
   }
+}
+
+function resize({ width, height }) {
+  if (canvas.width === width && canvas.height === height) return; // setting a size clears the picture
+  canvas.width = width;
+  canvas.height = height;
+}
+
+function showStatistics(stats) {
+  const { made, lead, change } = statistics(stats);
+  element("made").textContent = made;
+  element("lead").textContent = lead;
+  element("change").textContent = change;
 }
 
 function free(frames) {
@@ -218,9 +278,11 @@ function refresh() {
   element("prompt-label").textContent = live ? "What happens next?" : "What does the shot begin with?";
   element("send").disabled = live && shot.state !== "running";
   element("stop").disabled = !live || shot.state === "stopping";
+  element("pause").disabled = !live || shot.state !== "running" || shot.pausing;
+  element("pause").textContent = live && shot.paused ? "Resume" : "Pause";
   if (shot === null) return;
   if (shot.state === "connecting") tell("Connecting.");
-  if (shot.state === "starting") tell("Making the first frames.");
+  if (shot.state === "starting") tell(shot.place === null ? "Making the first frames." : waiting(shot.place));
   if (shot.state === "stopping") tell("Stopping.");
   element("log").replaceChildren(...shot.book.all.map(logItem));
   element("log-empty").hidden = shot.book.all.length > 0;
@@ -313,6 +375,7 @@ async function findModel() {
 
 element("form").addEventListener("submit", submit);
 element("stop").addEventListener("click", () => { shot?.stop(); refresh(); });
+element("pause").addEventListener("click", () => { shot?.togglePause(); refresh(); });
 element("mode").addEventListener("change", (event) => {
   element("mode-hint").textContent = MODE_HINTS[event.target.value];
 });
@@ -322,6 +385,7 @@ prompt.addEventListener("keydown", (event) => {
   element("form").requestSubmit();
 });
 setInterval(measure, 500);
+setInterval(() => shot?.report(performance.now()), REPORT_MS);
 requestAnimationFrame(animate);
 prompt.focus();
 refresh();

@@ -28,11 +28,13 @@ export function splitChunk(metadata, bytes) {
   return frames;
 }
 
-/** Holds sequence numbers to "always one more". */
+/** Holds sequence numbers to "always one more", but for those that were taken back. */
 export class SequenceCheck {
   expected = 0;
   missing = 0;
   duplicated = 0;
+  #gone = []; // what was taken back of what had come: numbers from `from` on, before `until`
+  #excusedFrom = Infinity;
 
   /** Whether the chunk with this number is to be shown: not if it, or a later one, was here before. */
   accept(sequence) {
@@ -40,9 +42,21 @@ export class SequenceCheck {
       this.duplicated += 1;
       return false;
     }
-    this.missing += sequence - this.expected;
+    this.missing += Math.max(0, Math.min(sequence, this.#excusedFrom) - this.expected);
+    if (sequence >= this.#excusedFrom) this.#excusedFrom = Infinity;
     this.expected = sequence + 1;
     return true;
+  }
+
+  /** Chunks from this number on are taken back: what is here, and what was numbered and not yet sent. */
+  takeBack(from) {
+    this.#gone.push({ from, until: this.expected });
+    if (this.#gone.length > 16) this.#gone.shift(); // only chunks that are still being decoded ask
+    this.#excusedFrom = Math.min(this.#excusedFrom, from);
+  }
+
+  isTakenBack(sequence) {
+    return this.#gone.some(({ from, until }) => sequence >= from && sequence < until);
   }
 }
 
@@ -55,6 +69,8 @@ export class JitterBuffer {
   underruns = 0;
   skipped = 0;
   #frames = [];
+  #end = 0; // media seconds until which there are frames
+  #excused = false;
   #anchor = null; // the frame with time stamp `pts` is due at `time`
   #tolerance;
 
@@ -76,10 +92,12 @@ export class JitterBuffer {
     if (this.#anchor === null) {
       this.#anchor = { time: now, pts: first };
     } else if (now > this.#due(first) + this.#tolerance) {
-      this.underruns += 1;
+      this.underruns += this.#excused ? 0 : 1;
       this.#anchor = { time: now, pts: first };
     }
+    this.#excused = false;
     this.#frames.push(...frames);
+    this.#end = Math.max(this.#end, frames[frames.length - 1].pts + this.frameSeconds);
     return this.#buffered(now) > this.most ? this.#jump(now) : [];
   }
 
@@ -90,6 +108,30 @@ export class JitterBuffer {
     if (due === 0) return { frame: null, passed: [] };
     const passed = this.#frames.splice(0, due);
     return { frame: passed.pop(), passed };
+  }
+
+  /** Media seconds that are on screen at `now`. */
+  position(now) {
+    if (this.#anchor === null) return 0;
+    return Math.max(0, Math.min(this.#end, this.#anchor.pts + (now - this.#anchor.time) / 1000));
+  }
+
+  /** Seconds that are here and not yet shown. */
+  ahead(now) {
+    return Math.max(0, this.#end - this.position(now));
+  }
+
+  /** After a pause the next block comes when it comes. */
+  excuseNext() {
+    this.#excused = true;
+  }
+
+  /** Frames of these chunks will not be shown; returns those that wait, so that their pictures can be freed. */
+  takeBack(fromSequence) {
+    const gone = this.#frames.filter((frame) => frame.sequence >= fromSequence);
+    this.#frames = this.#frames.filter((frame) => frame.sequence < fromSequence);
+    if (gone.length > 0) this.#end = Math.min(this.#end, gone[0].pts);
+    return gone;
   }
 
   /** Take out everything that has not been shown. */
@@ -150,6 +192,14 @@ export class SwitchBook {
     for (const id of [...(metadata.started_event_ids ?? []), ...(metadata.event_ids ?? [])]) {
       this.#note(id, "received", now);
       this.#note(id, "sequence", metadata.sequence);
+    }
+  }
+
+  /** Chunks are taken back: a prompt whose first chunk was not seen yet is received with its next. */
+  takeBack(fromSequence) {
+    for (const entry of this.all) {
+      if (entry.shown !== null || entry.sequence === null || entry.sequence < fromSequence) continue;
+      entry.received = entry.sequence = null;
     }
   }
 
@@ -215,6 +265,24 @@ export function progress(entry) {
   if (entry.received !== null) return `here after ${since(entry.received)}, about to be shown`;
   if (entry.queued !== null) return "accepted, waiting for its block";
   return "sent";
+}
+
+/** Where a shot stands that has no place yet. */
+export function waiting({ position, waiting: all }) {
+  if (position <= 1) return "All places are taken. This shot is next.";
+  return `All places are taken. This shot is number ${position} of ${all} that wait.`;
+}
+
+/** What the server says of a shot, as the texts of three figures. */
+export function statistics(stats) {
+  const number = (value, unit) => (value === null || value === undefined ? "–" : `${value.toFixed(1)}${unit}`);
+  return { made: number(stats.fps, ""), lead: number(stats.lead_seconds, " s"), change: duration(stats.switch_ms) };
+}
+
+/** What to expect of a server that goes away. */
+export function draining({ deadline_seconds: seconds }) {
+  const time = seconds > 0 ? `in at most ${Math.ceil(seconds)} seconds` : "now";
+  return `The server is shutting down. This shot ends ${time}.`;
 }
 
 const WORDS = {

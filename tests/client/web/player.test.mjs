@@ -7,7 +7,8 @@ import { test } from "node:test";
 // Through a data: address, because node takes a .js file for an older kind of module than a browser does.
 const source = await readFile(new URL("../../../client/web/player.js", import.meta.url));
 const {
-  FrameRate, JitterBuffer, SequenceCheck, SwitchBook, duration, explain, progress, socketUrl, splitChunk,
+  FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl, splitChunk,
+  statistics, waiting,
 } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
 
 const FPS = 16;
@@ -194,4 +195,83 @@ test("errors are said in clear words, with what to do", () => {
   assert.match(explain({ code: "worker_died", message: "x", fatal: true, retryable: true }), /try again in a moment/);
   assert.match(explain({ code: "internal_error", message: "x", fatal: true }), /The shot has ended/);
   assert.equal(explain({ code: "brand_new", message: "Just so.", fatal: false }), "Just so.");
+});
+
+test("a chunk may have no frames left", () => {
+  assert.deepEqual(splitChunk({ sequence: 1, byte_length: 0, frames: [] }, new ArrayBuffer(0)), []);
+});
+
+test("numbers that were taken back are not missing, and chunks that are being decoded are known to be gone", () => {
+  const order = new SequenceCheck();
+  [0, 1, 2].forEach((number) => order.accept(number));
+  order.takeBack(1);
+  assert.deepEqual([0, 1, 2, 3].map((number) => order.isTakenBack(number)), [false, true, true, false]);
+  assert.ok(order.accept(5)); // 3 and 4 were never sent
+  assert.equal(order.missing, 0);
+  order.accept(7);
+  assert.deepEqual([order.missing, order.duplicated], [1, 0]);
+});
+
+test("what was lost before a discard is missing all the same", () => {
+  const order = new SequenceCheck();
+  order.takeBack(2);
+  order.accept(4);
+  assert.equal(order.missing, 2);
+});
+
+test("the position goes with the clock and holds at the end of what is here", () => {
+  const buffer = new JitterBuffer({ fps: FPS });
+  assert.deepEqual([buffer.position(5), buffer.ahead(5)], [0, 0]);
+  buffer.push(block(0), 1000);
+  assert.deepEqual([buffer.position(1500), buffer.ahead(1500)], [0.5, 0.25]);
+  assert.deepEqual([buffer.position(9000), buffer.ahead(9000)], [0.75, 0]);
+  buffer.push(block(1), 9000);
+  assert.equal(buffer.position(9250), 1);
+});
+
+test("frames that are taken back are handed back, and others come in their place", () => {
+  const buffer = new JitterBuffer({ fps: FPS });
+  [0, 1, 2].forEach((index) => buffer.push(block(index), 0));
+  assert.equal(buffer.takeBack(1).length, 24);
+  assert.deepEqual([buffer.position(5000), buffer.length], [0.75, 12]);
+  assert.deepEqual(buffer.takeBack(1), []);
+  buffer.push(block(1).map((frame) => ({ ...frame, sequence: 3 })), 100);
+  assert.equal(buffer.underruns, 0);
+  assert.equal(play(buffer, 0, 2000).length, 24);
+});
+
+test("a pause is no underrun, and the next late block is one again", () => {
+  const buffer = new JitterBuffer({ fps: FPS });
+  buffer.push(block(0), 0);
+  buffer.excuseNext();
+  buffer.push(block(1), 9000);
+  assert.equal(buffer.underruns, 0);
+  buffer.push(block(2), 19000);
+  assert.equal(buffer.underruns, 1);
+});
+
+test("a prompt whose chunk is taken back before it is seen is shown with the next", () => {
+  const book = new SwitchBook();
+  book.sent("a", "a boat", 0);
+  book.sent("b", "a hill", 0);
+  book.received({ sequence: 1, event_ids: ["a"] }, 10);
+  book.shown(1, 20);
+  book.received({ sequence: 2, event_ids: ["b"] }, 30);
+  book.takeBack(1);
+  assert.deepEqual(book.all.map((entry) => entry.received), [10, null]);
+  assert.deepEqual(book.shown(3, 40), []);
+  book.received({ sequence: 4, event_ids: ["b"] }, 50);
+  assert.deepEqual(book.shown(4, 60).map((entry) => entry.id), ["b"]);
+});
+
+test("waiting, statistics and shutting down are said in clear words", () => {
+  assert.equal(waiting({ position: 1, waiting: 3 }), "All places are taken. This shot is next.");
+  assert.match(waiting({ position: 2, waiting: 3 }), /number 2 of 3 that wait/);
+  assert.deepEqual(
+    statistics({ fps: 15.96, lead_seconds: 0.75, switch_ms: 412.4 }),
+    { made: "16.0", lead: "0.8 s", change: "412 ms" },
+  );
+  assert.equal(statistics({ fps: 0, lead_seconds: 0 }).change, "–");
+  assert.match(draining({ deadline_seconds: 4.2 }), /ends in at most 5 seconds/);
+  assert.match(draining({ deadline_seconds: 0 }), /ends now/);
 });
