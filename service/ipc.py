@@ -93,9 +93,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fingerprint: str
     parameters: int
     cache_bytes_per_stream: int
-    max_streams: int = 4096
+    max_streams: int
     """Sessions that memory allows; the setting `max_sessions` may allow fewer."""
-    plan: MemoryPlan | None = None
+    plan: MemoryPlan
     prompt_characters: int
     threads: int
     memory_bytes: int
@@ -267,10 +267,8 @@ class Chunk(Message, frozen=True, kw_only=True):
     started_event_ids: tuple[str, ...] = ()
     completed_event_ids: tuple[str, ...] = ()
     timings: StageMilliseconds
-    block_ms: float = 0.0
-    """The engine's time for this block, waiting and encoding not counted."""
     lead_seconds: float = 0.0
-    """Media made, this block included, less the playhead, when the chunk left."""
+    """Media made, this block included, less the playhead, when the block was finished."""
     payload: bytes
 
 

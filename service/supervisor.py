@@ -194,6 +194,7 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         session_credits=config.session_credits,
         lead_blocks=config.lead_blocks,
         playback_patience=config.playback_patience,
+        memory_budget_bytes=config.memory_budget_bytes,
         interrupts_per_block=config.interrupts_per_block,
         heartbeat_interval=config.heartbeat_interval,
         poll_interval=config.worker_poll_interval,

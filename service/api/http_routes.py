@@ -124,7 +124,7 @@ class ServerInfo(BaseModel):
     cache_bytes_per_stream: int
     max_streams: int
     max_sessions: int
-    plan: MemoryPlan | None
+    plan: MemoryPlan
     threads: int
     warmup_ms: float
     block_ms: float
@@ -221,7 +221,7 @@ def _info(state: ApiState) -> Response:
         cache_bytes_per_stream=facts.cache_bytes_per_stream,
         max_streams=facts.max_streams,
         max_sessions=state.worker.places,
-        plan=plan and MemoryPlan(**{name: getattr(plan, name) for name in MemoryPlan.model_fields}),
+        plan=MemoryPlan(**{name: getattr(plan, name) for name in MemoryPlan.model_fields}),
         threads=facts.threads,
         warmup_ms=facts.warmup_ms,
         block_ms=facts.block_ms,

@@ -18,6 +18,7 @@ from service.errors import ErrorCode
 from service.ipc import Event, Facts
 from service.worker.engine import Engine
 from service.worker.media import ChannelBroken, ChunkFailed, ChunkSent, MediaThreads, Report
+from service.worker.reading import reading_warnings
 from service.worker.session import Session
 from service.worker.settings import WorkerSettings
 from service.worker.table import SessionTable, weighted
@@ -94,7 +95,7 @@ class Loop:
             with table.engaged(session):
                 block = self._engine.step(stream, interrupted=self._interrupted)
             if block is not None:
-                self._media.submit(session.finish_block(block), timeout=self._settings.media_timeout)
+                self._media.submit(session.finish_block(block, now=self._clock()), timeout=self._settings.media_timeout)
                 self.progress.blocks += 1
             if session.stopping:
                 table.end(session, "stopped")
@@ -122,6 +123,10 @@ class Loop:
             except EngineError as error:
                 session.refuse(pending.event_id, code=error.code, message=str(error), field=error.field)
                 continue
+            for warning in reading_warnings(
+                self._engine, session.id, prompts=command.prompts, event_id=command.event_id
+            ):
+                session.warn(warning)
             older = [replaced.event_id for replaced in due[number + 1 :]]
             session.handed(pending, [*older, *change.superseded])
             return

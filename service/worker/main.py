@@ -64,7 +64,8 @@ def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
 
 def _run(settings: WorkerSettings, channel: WorkerChannel) -> None:
     engine = load_engine(settings)
-    facts = warm_up(engine, threads=settings.threads)
+    facts = warm_up(engine, threads=settings.threads, budget_bytes=settings.memory_budget_bytes)
+    logger.info("memory for %d streams: %s", facts.max_streams, facts.plan)
     loop = Loop(engine, facts, settings=settings, channel=channel)
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.ask_drain())
     channel.send(Ready(facts=facts))

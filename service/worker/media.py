@@ -82,6 +82,8 @@ class EncodeJob:
     event_ids: tuple[str, ...]
     started_event_ids: tuple[str, ...]
     applications: tuple[Application, ...]
+    lead_seconds: float
+    """Media made, this block included, less what is shown, when the block was finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,7 @@ def _chunk(job: EncodeJob, lengths: list[int], payload: bytes, sha256: str, *, e
         event_ids=job.event_ids,
         started_event_ids=job.started_event_ids,
         completed_event_ids=tuple(block.completed),
+        lead_seconds=job.lead_seconds,
         timings=StageMilliseconds(
             text=timings.text,
             recache=timings.recache,

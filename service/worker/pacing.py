@@ -22,6 +22,9 @@ class Pace(Protocol):
     def seen(self, position: float, at: float) -> None:
         """At `at` the viewer reported that it shows media time `position`."""
 
+    def lead(self, at: float) -> float:
+        """Media seconds that are made and not shown yet; 0 where nobody watches by the clock."""
+
     @property
     def due_at(self) -> float:
         """From when on the next block may be made. Infinite: not before something is sent or reported."""
@@ -62,6 +65,14 @@ class RealtimePace:
         self._last_seen = min(position, self._made)
         self._zero = at - self._last_seen
 
+    def lead(self, at: float) -> float:
+        if self._zero is None:
+            return self._made
+        shown = at - self._zero
+        if self._last_seen is not None:
+            shown = min(shown, self._last_seen + self._patience)
+        return max(self._made - max(shown, 0.0), 0.0)
+
     @property
     def due_at(self) -> float:
         if self._made < self._lead:
@@ -90,6 +101,9 @@ class UnpacedPace:
 
     def seen(self, position: float, at: float) -> None:
         """Nothing follows from it."""
+
+    def lead(self, at: float) -> float:
+        return 0.0
 
     @property
     def due_at(self) -> float:

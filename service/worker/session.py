@@ -22,6 +22,7 @@ from service.ipc import (
     Start,
     Started,
     Superseded,
+    Warned,
 )
 from service.worker.engine import EngineBlock
 from service.worker.media import Application, EncodeJob, Lane
@@ -216,9 +217,10 @@ class Session:
         self._timeline.close(event_id)
         self.reject(event_id, code=code, message=message, field=field)
 
-    def finish_block(self, block: EngineBlock) -> EncodeJob:
+    def finish_block(self, block: EngineBlock, *, now: float) -> EncodeJob:
         """Count the block and take its place in the order of what leaves."""
         started, applications = self._apply(block)
+        self._pace.made(len(block.frames) / self._facts.fps)
         job = EncodeJob(
             session=self.id,
             lane=self._lane,
@@ -232,12 +234,12 @@ class Session:
             event_ids=self._active,
             started_event_ids=started,
             applications=applications,
+            lead_seconds=self._pace.lead(now),
         )
         self.interruptions = 0
         self._credits -= 1
         self._chunks += 1
         self._frames += len(block.frames)
-        self._pace.made(len(block.frames) / self._facts.fps)
         return job
 
     def _apply(self, block: EngineBlock) -> tuple[tuple[str, ...], tuple[Application, ...]]:
@@ -252,6 +254,10 @@ class Session:
         if started:
             self._active = started[-1:]
         return started, tuple(applications)
+
+    def warn(self, warning: Warned) -> None:
+        """Say something that stops nothing."""
+        self._lane.post(warning)
 
     def reject(self, event_id: str, *, code: str, message: str, field: str | None = None) -> None:
         """An interaction that was never accepted."""

@@ -34,6 +34,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     random_weights: bool
     threads: int
     encoder_threads: int
+    memory_budget_bytes: int | None
     max_sessions: int
     interaction_queue: int
     session_credits: int

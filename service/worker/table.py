@@ -20,6 +20,7 @@ from service.ipc import Control, Credit, EndReason, Facts, Interact, Playback, P
 from service.worker.engine import Engine
 from service.worker.media import Lane, Send
 from service.worker.pacing import Pace, RealtimePace, UnpacedPace
+from service.worker.reading import reading_warnings
 from service.worker.scheduler import Scheduler
 from service.worker.session import Session
 from service.worker.settings import WorkerSettings
@@ -155,6 +156,8 @@ class SessionTable:
             self._open[session.id] = session
             self.scheduler.add(session)
             session.run(stream, seed=seed)
+            for warning in reading_warnings(self._engine, session.id, prompts=start.prompts, event_id=start.event_id):
+                session.warn(warning)
 
     def _admit(self, start: Start) -> None:
         """Raises Refusal for what this worker cannot do."""

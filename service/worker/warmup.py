@@ -11,7 +11,7 @@ from typing import cast
 
 from models.errors import EngineError
 from models.journal import MAX_PROMPT_CHARACTERS, WeightedPrompt
-from service.ipc import Facts
+from service.ipc import Facts, MemoryPlan
 from service.worker.engine import EngineBlock, LoadedEngine, Loader
 from service.worker.heartbeat import resident_bytes
 from service.worker.settings import WorkerSettings
@@ -37,7 +37,7 @@ def load_engine(settings: WorkerSettings) -> LoadedEngine:
     return loader(settings.preset, threads=settings.threads, random_weights=settings.random_weights)
 
 
-def warm_up(engine: LoadedEngine, *, threads: int) -> Facts:
+def warm_up(engine: LoadedEngine, *, threads: int, budget_bytes: int | None) -> Facts:
     """Make two blocks and a recache on a stream that is thrown away, and say what was seen."""
     started = time.perf_counter()
     stream = engine.start([WeightedPrompt(WARMUP_PROMPT)], seed=0)
@@ -47,6 +47,7 @@ def warm_up(engine: LoadedEngine, *, threads: int) -> Facts:
             stream, [WeightedPrompt(WARMUP_CHANGE)], mode="recache", sink="keep", transition_chunks=0, event_id=""
         )
         later = _step(engine, stream)
+        memory = engine.plan_memory(stream, budget_bytes=budget_bytes)
     finally:
         engine.close(stream)
     preset, facts, timings = engine.preset, engine.facts(), later.timings
@@ -63,6 +64,8 @@ def warm_up(engine: LoadedEngine, *, threads: int) -> Facts:
         fingerprint=facts.fingerprint,
         parameters=facts.parameters,
         cache_bytes_per_stream=facts.cache_bytes_per_stream,
+        max_streams=memory.max_streams,
+        plan=MemoryPlan(**{name: getattr(memory, name) for name in MemoryPlan.__struct_fields__}),
         prompt_characters=MAX_PROMPT_CHARACTERS,
         threads=threads,
         memory_bytes=resident_bytes(),

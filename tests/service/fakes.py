@@ -27,6 +27,17 @@ FACTS = ipc.Facts(
     fingerprint="fake",
     parameters=0,
     cache_bytes_per_stream=0,
+    max_streams=4096,
+    plan=ipc.MemoryPlan(
+        budget_bytes=100,
+        weights_bytes=1,
+        workspace_bytes=1,
+        cache_bytes=1,
+        text_bytes=1,
+        decoder_bytes=0,
+        history_bytes=0,
+        stream_bytes=2,
+    ),
     prompt_characters=2000,
     threads=1,
     memory_bytes=1,
@@ -37,6 +48,7 @@ FACTS = ipc.Facts(
 )
 TRUNCATED_AT = 200
 REFUSED_WORD = "forbidden"
+"""A prompt that begins with it is refused, with the code that follows it or `prompt_too_long`."""
 
 
 @dataclass(slots=True)
@@ -97,6 +109,9 @@ class FakeWorker:
                 raise AssertionError(f"unexpected {command}")
 
     def _start(self, start: ipc.Start) -> None:
+        if start.prompts[0].text.startswith(REFUSED_WORD):
+            self._fail(start.session, _code_in(start.prompts[0].text), "prompt")
+            return
         if start.model != "demo":
             self._fail(start.session, "model_unknown", "model")
             return
@@ -158,7 +173,7 @@ class FakeWorker:
                 ipc.Rejected(
                     session=interact.session,
                     event_id=interact.event_id,
-                    code="prompt_too_long",
+                    code=_code_in(interact.prompts[0].text),
                     message="refused",
                     field="prompt",
                 )
@@ -239,6 +254,10 @@ class FakeWorker:
         )
 
 
+def _code_in(prompt: str) -> str:
+    return prompt.removeprefix(REFUSED_WORD).strip() or "prompt_too_long"
+
+
 class MemoryLink:
     """Both ends of a channel in one event loop; every message is encoded and decoded as on the real one."""
 
@@ -266,12 +285,15 @@ class MemoryLink:
 class MemoryWorker:
     """A FakeWorker at the end of a MemoryLink. `frozen` stops all it does, heartbeats included."""
 
-    def __init__(self, *, frame_bytes: int = 100, heartbeat_interval: float = 0.05) -> None:
+    def __init__(
+        self, *, frame_bytes: int = 100, heartbeat_interval: float = 0.05, chunk_interval: float = 0.001
+    ) -> None:
         self.link = MemoryLink()
         self.worker = FakeWorker(self.link.emit, frame_bytes)
         self.frozen = False
         self.streaming = True
         self._heartbeat_interval = heartbeat_interval
+        self._chunk_interval = chunk_interval
 
     async def run(self) -> None:
         self.worker.ready()
@@ -287,7 +309,7 @@ class MemoryWorker:
 
     async def _work(self) -> None:
         while not self.worker.stopped:
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(self._chunk_interval)
             if self.frozen:
                 continue
             while not self.link.to_worker.empty():

@@ -19,7 +19,7 @@ import numpy as np
 from models.errors import EngineError, PresetError
 from models.journal import WeightedPrompt
 from service.channel import Arrival, ChannelLimits
-from service.ipc import Command, Event, Facts, IpcError, Mode, Sink
+from service.ipc import Command, Event, Facts, IpcError, MemoryPlan, Mode, Sink
 from service.worker.engine import Frames
 from service.worker.settings import WorkerSettings
 
@@ -71,6 +71,31 @@ class FakeTimings:
     denoise: float = 1.0
     clean: float = 1.0
     decode: float = 1.0
+
+
+TEXT_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class FakeReading:
+    kept_characters: int
+    unknown_words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FakeMemory:
+    budget_bytes: int
+    weights_bytes: int = 10
+    workspace_bytes: int = 10
+    cache_bytes: int = 5
+    text_bytes: int = 2
+    decoder_bytes: int = 2
+    history_bytes: int = 1
+    stream_bytes: int = 10
+
+    @property
+    def max_streams(self) -> int:
+        return (self.budget_bytes - 20) // 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +156,15 @@ class FakeEngine:
 
     def facts(self) -> FakeFacts:
         return FakeFacts()
+
+    def plan_memory(self, stream: FakeStream, *, budget_bytes: int | None) -> FakeMemory:
+        assert stream.block > 0
+        return FakeMemory(budget_bytes=budget_bytes or 100)
+
+    def read_prompt(self, text: str) -> FakeReading:
+        """Reads TEXT_LENGTH characters, and does not know words in capitals."""
+        words = text[:TEXT_LENGTH].split()
+        return FakeReading(min(len(text), TEXT_LENGTH), tuple(word for word in words if word.isupper()))
 
     def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> FakeStream:
         _refuse(prompts)
@@ -248,6 +282,17 @@ FACTS = Facts(
     fingerprint="fake",
     parameters=1,
     cache_bytes_per_stream=1,
+    max_streams=4096,
+    plan=MemoryPlan(
+        budget_bytes=100,
+        weights_bytes=1,
+        workspace_bytes=1,
+        cache_bytes=1,
+        text_bytes=1,
+        decoder_bytes=0,
+        history_bytes=0,
+        stream_bytes=2,
+    ),
     prompt_characters=2000,
     threads=1,
     memory_bytes=1,
@@ -265,6 +310,7 @@ SETTINGS = WorkerSettings(
     random_weights=False,
     threads=1,
     encoder_threads=2,
+    memory_budget_bytes=None,
     max_sessions=4,
     interaction_queue=4,
     session_credits=4,

@@ -108,6 +108,7 @@ class Studio:
             event_ids=("e",),
             started_event_ids=tuple(one.event_id for one in applications),
             applications=applications,
+            lead_seconds=0.25,
         )
 
     def finish(self) -> list[Event]:

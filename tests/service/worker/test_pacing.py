@@ -127,3 +127,21 @@ def _longest_lead(pace: RealtimePace, *, blocks: int, block_takes: float) -> flo
         first = now if first is None else first
         most = max(most, (number + 1) * BLOCK - (now - first))
     return most
+
+
+def test_the_lead_is_what_is_made_and_not_shown() -> None:
+    pace = RealtimePace(0.75, patience=2.0, opened_at=0.0)
+    pace.made(0.75)
+    assert pace.lead(5.0) == 0.75  # nothing was sent, so nothing is shown
+    pace.sent(0.0, 10.0)
+    pace.made(0.75)
+    assert pace.lead(10.5) == pytest.approx(1.0)
+    assert pace.lead(60.0) == 0.0
+    pace.seen(0.5, 60.0)
+    assert pace.lead(60.25) == pytest.approx(0.75)
+
+
+def test_an_unpaced_session_has_no_lead() -> None:
+    pace = UnpacedPace(opened_at=0.0)
+    pace.made(10.0)
+    assert pace.lead(1.0) == 0.0

@@ -54,7 +54,7 @@ class Stage:
         due = self.session.begin_block(now)
         if due:
             self.session.handed(due[0], [one.event_id for one in due[1:]])
-        self.job = self.session.finish_block(FakeBlock(0, fake_frames(0, "p", 0, frames), applied, applied))
+        self.job = self.session.finish_block(FakeBlock(0, fake_frames(0, "p", 0, frames), applied, applied), now=now)
         self.job.lane.fill(self.job.place, lambda _send, _now: None)
 
     def accept(self, event_id: str, *, at: float | None = None, in_making: bool = False) -> bool:

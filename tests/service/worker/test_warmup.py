@@ -10,12 +10,13 @@ from tests.service.worker.fakes import FIRST_FRAMES, FPS, FRAMES_PER_BLOCK, SETT
 
 def test_two_blocks_and_a_recache_are_made_and_the_stream_is_closed() -> None:
     engine = FakeEngine()
-    facts = warm_up(engine, threads=3)
+    facts = warm_up(engine, threads=3, budget_bytes=70)
     (stream,) = engine.streams
     assert (stream.block, stream.committed, stream.closed) == (2, 2, True)
     assert len(stream.journal.events) == 2
     assert (facts.preset, facts.fps, facts.threads) == ("fake", FPS, 3)
     assert (facts.first_block_frames, facts.frames_per_block) == (FIRST_FRAMES, FRAMES_PER_BLOCK)
+    assert (facts.max_streams, facts.plan.budget_bytes, facts.plan.stream_bytes) == (5, 70, 10)
     assert facts.block_ms == 3.0  # of the fake's timings: denoise, clean pass and decode
 
 
@@ -27,7 +28,7 @@ def test_an_engine_that_fails_while_warming_up_leaves_no_open_stream() -> None:
 
     engine.on_pass = fail
     with pytest.raises(RuntimeError, match="no kernel"):
-        warm_up(engine, threads=1)
+        warm_up(engine, threads=1, budget_bytes=None)
     assert engine.streams[0].closed
 
 
