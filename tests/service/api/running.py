@@ -103,8 +103,10 @@ class Talk:
 
 
 @asynccontextmanager
-async def running(config: ServiceConfig = FAST, *, frame_bytes: int = 100) -> AsyncIterator[Running]:
-    worker = MemoryWorker(frame_bytes=frame_bytes)
+async def running(
+    config: ServiceConfig = FAST, *, frame_bytes: int = 100, chunk_interval: float = 0.001
+) -> AsyncIterator[Running]:
+    worker = MemoryWorker(frame_bytes=frame_bytes, chunk_interval=chunk_interval)
     client = WorkerClient(config)
     app = create_app(config, client)
     server = build_server(app, config)
