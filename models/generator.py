@@ -169,7 +169,7 @@ class Generator:
             events=Timeline.of(stream.log).events,
             cache=take_snapshot(stream.cache, stream.window.valid_slots(stream.window.end)),
             decoder=DecoderState(memory, stream.decoder.latents),
-            history=tuple(stream.history),
+            history=tuple(latents.to("cpu") for latents in stream.history),
         )
 
     def restore(

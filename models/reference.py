@@ -8,7 +8,7 @@ error that names it.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -74,6 +74,9 @@ class NamedTensors:
             message = f"{self.source}: expected {name!r} of shape {shape}, found {tuple(found.shape)}"
             raise WeightsError(message, field=name)
         return found
+
+    def to(self, device: torch.device | str) -> "NamedTensors":
+        return NamedTensors(self.source, {name: tensor.to(device) for name, tensor in self.tensors.items()})
 
     def weights(self) -> dict[str, Tensor]:
         prefix = "weights."
@@ -191,9 +194,10 @@ class _Run:
 
 
 @torch.inference_mode()
-def run_case(case: ReferenceCase) -> list[Deviation]:
+def run_case(case: ReferenceCase, *, device: torch.device | str = "cpu") -> list[Deviation]:
     """Make all blocks of the case and compare every velocity, next input and latent."""
-    transformer = Transformer(case.transformer)
+    case = replace(case, tensors=case.tensors.to(device))
+    transformer = Transformer(case.transformer).to(device)
     load_into(transformer, case.tensors.weights(), source=case.tensors.source)
     passes = CachedPasses(transformer, case.window, height=case.height, width=case.width)
     run = _Run(case, passes, passes.new_cache(case.batch), make_schedule(case.sampler), WindowState(case.window))

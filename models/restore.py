@@ -89,7 +89,7 @@ def _from_copy(parts: Parts, stream: Stream, snapshot: Snapshot) -> None:
     put_snapshot(stream.cache, snapshot.cache)
     memory = tuple(tensor.to(parts.device) for tensor in snapshot.decoder.memory)
     stream.decoder = DecoderState(memory, snapshot.decoder.latents)
-    stream.history.extend(snapshot.history)
+    stream.history.extend(latents.to(parts.device) for latents in snapshot.history)
 
 
 def _from_latents(
@@ -116,7 +116,8 @@ class _SceneLatents:
         self._parts, self._latents, self._start = parts, latents, scene_start
 
     def block(self, block: int) -> Tensor:
-        return read_block(self._latents, block, shape=self._parts.block_shape).to(self._parts.latent_dtype)
+        parts = self._parts
+        return read_block(self._latents, block, shape=parts.block_shape).to(parts.device, parts.latent_dtype)
 
     def frames(self, first: int, count: int) -> Tensor:
         """[1, count, C, H, W]"""
