@@ -1,6 +1,10 @@
-"""What holds for every test: no settings from the machine, and no deadline that a busy machine could miss."""
+"""What holds for every test: no settings from the machine, and nothing that a busy machine makes slow or fail."""
 
 import os
+
+# Before torch is imported. Two threads that wait for each other in a loop are fast on an idle machine, and many
+# times slower than one as soon as anything else runs.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
