@@ -219,6 +219,7 @@ class Shot {
   }
 
   end(words) {
+    if (words === DRAINED) alertUser(""); // what it announced has happened
     this.state = "ended";
     this.terminal = true;
     this.book.end("the shot ended before its block");
