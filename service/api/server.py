@@ -11,11 +11,12 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -53,7 +54,8 @@ def bounded_http(request_timeout: float) -> type[asyncio.Protocol]:
         def _look(self) -> None:
             """Ends a connection that has no request under way and has not become a WebSocket."""
             self._patience = None
-            idle = self.cycle is None or self.cycle.response_complete
+            cycle = cast("RequestResponseCycle | None", self.cycle)  # declared without the None it begins with
+            idle = cycle is None or cycle.response_complete
             if idle and self.transport.get_protocol() is self:
                 self.transport.abort()
 

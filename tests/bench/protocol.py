@@ -232,7 +232,7 @@ def run(messages: int, *, steps: int = 100) -> Counter[str]:
         suppress_health_check=list(HealthCheck),
     )
     while tally["messages"] < messages:
-        run_state_machine_as_test(machine, settings=once)  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(machine, settings=once)
     return tally
 
 

@@ -1,6 +1,8 @@
 """Metrics: what a session leaves in them, labels that are bounded, and nothing of what users said."""
 
 import asyncio
+import re
+from pathlib import Path
 
 import httpx2
 from prometheus_client.parser import text_string_to_metric_families
@@ -12,6 +14,7 @@ from service.protocol.server import ChunkMetadata, InteractionApplied, MediaInit
 from tests.service.api.running import PATIENCE, Running, running
 
 CANARY = "canary lighthouse"
+README = Path(__file__).parents[3] / "service" / "README.md"
 
 
 async def samples(service: Running) -> tuple[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]]:
@@ -85,3 +88,12 @@ def test_two_sets_of_metrics_share_nothing() -> None:
     one.errors.labels(ErrorCode.CAPACITY).inc()
     assert b'longtake_errors_total{code="capacity"} 1.0' in one.render()
     assert b"capacity" not in other.render()
+
+
+async def test_every_metric_is_documented() -> None:
+    described = README.read_text("utf-8").partition("### Metrics")[2].partition("\n## ")[0]
+    async with running() as service:
+        _, values = await samples(service)
+    names = {name.removeprefix("longtake_") for name, _ in values}
+    plain = {re.sub("_(bucket|count|sum|created|total)$", "", name) for name in names}
+    assert [name for name in sorted(plain) if f"`{name}" not in described] == []
