@@ -13,15 +13,25 @@ from service.api.reply import Reply
 from service.config import ServiceConfig
 from service.errors import CloseCode, ErrorCode
 from service.protocol import encode_message
-from service.protocol.client import ClientMessage, SessionInteraction, SessionPing, SessionStart, SessionStop
+from service.protocol.client import (
+    ClientMessage,
+    SessionControl,
+    SessionInteraction,
+    SessionPing,
+    SessionPlayback,
+    SessionStart,
+    SessionStop,
+)
 from service.protocol.server import (
     ChunkMetadata,
     ErrorMessage,
     InteractionQueued,
     InteractionRejected,
     MediaInit,
+    SessionControlApplied,
     SessionDone,
     SessionPong,
+    SessionQueued,
     VideoStart,
 )
 from tests.service.bad_messages import BAD_MESSAGES, BadMessage
@@ -107,7 +117,7 @@ def test_the_command_says_what_the_client_asked() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD_MESSAGES, ids=lambda bad: bad.name)
-@pytest.mark.parametrize("state", [State.AWAITING_START, State.STREAMING, State.STOPPING])
+@pytest.mark.parametrize("state", [State.AWAITING_START, State.WAITING, State.STREAMING, State.STOPPING])
 def test_a_bad_message_changes_nothing_in_any_state(state: State, bad: BadMessage) -> None:
     bench = in_state(state)
     error = only_error(list(bench.machine.text(bad.text, bench.now).replies))
@@ -132,6 +142,13 @@ def test_binary_changes_nothing_in_any_state(state: State) -> None:
         (State.STOPPING, START, ErrorCode.SESSION_ALREADY_STARTED),
         (State.STOPPING, SessionStop(), ErrorCode.SESSION_STOPPING),
         (State.STOPPING, SessionInteraction(event_id="e", prompt="a"), ErrorCode.SESSION_STOPPING),
+        (State.AWAITING_START, SessionControl(action="pause"), ErrorCode.SESSION_NOT_STARTED),
+        (State.STOPPING, SessionControl(action="pause"), ErrorCode.SESSION_STOPPING),
+        (State.AWAITING_START, SessionPlayback(position_seconds=0.0), ErrorCode.SESSION_NOT_STARTED),
+        (State.WAITING, START, ErrorCode.SESSION_ALREADY_STARTED),
+        (State.WAITING, SessionInteraction(event_id="e", prompt="a"), ErrorCode.SESSION_NOT_STARTED),
+        (State.WAITING, SessionControl(action="pause"), ErrorCode.SESSION_NOT_STARTED),
+        (State.WAITING, SessionPlayback(position_seconds=0.0), ErrorCode.SESSION_NOT_STARTED),
     ],
 )
 def test_a_message_that_its_state_does_not_take(state: State, message: ClientMessage, code: ErrorCode) -> None:
@@ -146,12 +163,54 @@ def in_state(state: State) -> Bench:
     bench = Bench()
     if state in (State.STREAMING, State.STOPPING):
         bench.say(START)
-    if state is State.STARTING:
+    if state in (State.STARTING, State.WAITING):
         bench.machine.text(encode_message(START), bench.now)
     if state is State.STOPPING:
         bench.machine.text(encode_message(SessionStop()), bench.now)
+    if state is State.WAITING:
+        bench.machine.queued(2, 3, bench.now)
     assert bench.machine.state is state
     return bench
+
+
+def test_waiting_is_told_has_no_deadline_of_its_own_and_ends_in_starting() -> None:
+    bench = in_state(State.STARTING)
+    (reply,) = bench.machine.queued(2, 3, bench.now)
+    assert reply.message == SessionQueued(position=2, waiting=3)
+    assert bench.wait(1e6) == []
+    bench.machine.admitted(bench.now)
+    assert bench.machine.state is State.STARTING
+    assert bench.machine.deadline() == bench.now + CONFIG.answer_timeout
+    bench.machine.admitted(bench.now)
+    assert in_state(State.STREAMING).machine.queued(1, 1, 0.0) == ()
+
+
+def test_to_stop_while_waiting_is_an_end_in_order() -> None:
+    (reply,) = in_state(State.WAITING).say(SessionStop())
+    assert reply.message == SessionDone(reason="stopped", chunks=0, frames=0, journal={})
+    assert reply.close is CloseCode.NORMAL
+
+
+def test_only_sessions_hear_of_draining() -> None:
+    heard = [bool(in_state(state).machine.draining(5.0)) for state in (State.AWAITING_START, State.STREAMING)]
+    assert heard == [False, True]
+
+
+def test_a_loss_that_will_pass_says_when_to_come_back() -> None:
+    for code, wait in ((ErrorCode.WORKER_DIED, CONFIG.retry_after), (ErrorCode.IDLE_TIMEOUT, None)):
+        (reply,) = in_state(State.STREAMING).machine.fail(code, "no", now=0.0)
+        assert isinstance(reply.message, ErrorMessage)
+        assert reply.message.retry_after == wait
+
+
+def test_quality_is_remembered_and_announced() -> None:
+    bench = in_state(State.STREAMING)
+    applied, media = bench.say(SessionControl(action="quality", quality=30, event_id="q"))
+    assert applied.message == SessionControlApplied(action="quality", quality=30, sequence=0, event_id="q")
+    assert media.message == MediaInit(format="jpeg", quality=30, width=96, height=96, sequence=0)
+    (paused,) = bench.say(SessionControl(action="pause"))
+    assert paused.message == SessionControlApplied(action="pause", sequence=0)
+    assert bench.work() == []
 
 
 @pytest.mark.parametrize(
@@ -308,6 +367,15 @@ class Anything(RuleBasedStateMachine):
     @rule()
     def sends_binary(self) -> None:
         self.heard += self.bench.machine.binary(1, self.bench.now).replies
+
+    @rule(message=st.sampled_from([SessionControl(action="pause"), SessionControl(action="resume")]))
+    def steers(self, message: SessionControl) -> None:
+        self.heard += self.bench.say(message)
+        self.heard += self.bench.say(SessionPlayback(position_seconds=self.bench.now))
+
+    @rule()
+    def reports(self) -> None:
+        self.heard += self.bench.machine.report(self.bench.now)
 
     @rule()
     def works(self) -> None:
