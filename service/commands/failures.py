@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
+    code: str
     line: str
     exit_code: ExitCode
 
@@ -41,8 +42,7 @@ def describe(error: EngineError | ServiceError | ClientError | OptionError | OSE
         case ConfigError():
             return _failure("config_invalid", None, str(error))
         case TakeEndedEarly():
-            code = describe(error.reason).line.split()[1].rstrip(":")
-            return _failure(code, None, str(error), exit_code=ExitCode.FAILED)
+            return _failure(describe(error.reason).code, None, str(error), exit_code=ExitCode.FAILED)
         case SessionDrained():
             return _failure(ErrorCode.SERVER_DRAINING, None, str(error), exit_code=ExitCode.FAILED)
         case ServiceError() | ClientError():
@@ -55,7 +55,7 @@ def describe(error: EngineError | ServiceError | ClientError | OptionError | OSE
 def _failure(code: str, field: str | None, message: str, *, exit_code: ExitCode = ExitCode.BAD_INPUT) -> Failure:
     where = f" ({field})" if field else ""
     one_line = " ".join(message.split())
-    return Failure(f"error: {code}{where}: {one_line}", exit_code)
+    return Failure(code, f"error: {code}{where}: {one_line}", exit_code)
 
 
 def _exit_code(code: str) -> ExitCode:

@@ -245,6 +245,24 @@ def test_origin_is_the_server_s_own_address(address: str, origin: str) -> None:
     assert own_origin(address) == origin
 
 
+@pytest.mark.parametrize("local", [True, False])
+async def test_origin_is_sent_to_other_machines_only(local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def say(address: str) -> bool:
+        return local
+
+    async def script(peer: Peer) -> None:
+        await peer.next()
+
+    monkeypatch.setattr("client.connection.is_on_this_machine", say)
+    monkeypatch.setenv("no_proxy", "*")
+    async with fake_server(script) as server, connect(server.url, QUICK):
+        while not server.peers:
+            await asyncio.sleep(0.001)
+        request = server.peers[0].socket.request
+        assert request is not None
+        assert request.headers.get("Origin") == (None if local else server.url.replace("ws:", "http:"))
+
+
 async def test_only_the_loopback_is_this_machine() -> None:
     hosts = ("127.0.0.1", "[::1]", "192.0.2.1", "[2001:db8::1]")
     assert [await is_on_this_machine(f"ws://{host}:1/") for host in hosts] == [True, True, False, False]

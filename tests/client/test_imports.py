@@ -8,7 +8,9 @@ import pytest
 FORBIDDEN = ["torch", "fastapi", "starlette", "uvicorn", "models", "cache", "service.api", "service.worker"]
 
 
-@pytest.mark.parametrize("module", ["client.client", "client.stream", "client.report", "client.video"])
+@pytest.mark.parametrize(
+    "module", ["client.client", "client.sync", "client.load", "client.stream", "client.report", "client.video"]
+)
 def test_import_loads_neither_torch_nor_the_web_framework(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {FORBIDDEN} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from pathlib import Path
@@ -174,6 +175,32 @@ async def test_recording_is_what_was_aired(tmp_path: Path) -> None:
     assert frame_times(tmp_path / "take.mp4") == [Fraction(index, 16) for index in range(24)]
     kept = [make_chunk(sequence)[0].frames_sha256 for sequence in (0, 2)]
     assert (tmp_path / "hashes.txt").read_text().splitlines() == kept
+
+
+@pytest.mark.parametrize("drained", [False, True])
+async def test_command_says_in_one_line_that_the_take_ended_early(drained: bool, tmp_path: Path) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.start()
+        await peer.chunk(0)
+        await (peer.done(1, "drained") if drained else peer.fail("worker_died"))
+
+    async with fake_server(script) as server:
+        words = ("-m", "service", "stream", "--prompt", "a fox", "--seconds", "3", "--json", "--url", server.url)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *words,
+            *("-o", str(tmp_path / "take.mp4")),
+            cwd=Path(__file__).parents[2],
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await process.communicate()
+    assert process.returncode == 1
+    assert json.loads(out)["frames"] == FRAMES
+    last = err.decode().splitlines()[-1]
+    code = "server_draining" if drained else "worker_died"
+    assert last.startswith(f"error: {code}: the take ended early, after 12 of 48 frames: ")
+    assert len(frame_times(tmp_path / "take.mp4")) == FRAMES
 
 
 async def test_lost_chunks_leave_a_gap_in_the_video(tmp_path: Path) -> None:

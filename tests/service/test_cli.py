@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli import main
-from service.commands.options import BenchOptions, GenerateOptions, StreamOptions
+from service.commands.options import BenchOptions, GenerateOptions, LoadOptions, StreamOptions
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -40,6 +40,9 @@ REFUSED = [
     (["stream", "--prompt", "a", "--pacing", "slow"], "error: field_choice (pacing): "),
     (["stream", "--prompt", "a", "--schedule", "nobody"], "error: field_choice (schedule): "),
     (["stream", "--prompt", "a", "--at", "4s", "b", "--mode", "melt"], "error: field_choice (mode): "),
+    (["load", "--sessions", "0"], "error: field_range (sessions): "),
+    (["load", "--switch-every", "0"], "error: field_range (switch_every): "),
+    (["load", "--mode", "melt"], "error: field_choice (mode): "),
     (["bench", "--blocks", "0"], "error: field_range (blocks): "),
     (["bench", "--warmup", "-1"], "error: field_range (warmup): "),
     (["bench", "--preset", "nothing"], "error: model_unknown (model): "),
@@ -84,7 +87,8 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("command", "options"), [("generate", GenerateOptions), ("stream", StreamOptions), ("bench", BenchOptions)]
+    ("command", "options"),
+    [("generate", GenerateOptions), ("stream", StreamOptions), ("load", LoadOptions), ("bench", BenchOptions)],
 )
 def test_options_reach_the_command(command: str, options: type, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[object] = []

@@ -1,6 +1,15 @@
 import pytest
 
-from client.errors import ClientError, ConnectFailed, ConnectionLost, RequestRefused, SessionFailed
+from client.errors import (
+    ClientError,
+    ConnectFailed,
+    ConnectionLost,
+    RequestRefused,
+    SessionDrained,
+    SessionFailed,
+    TakeEndedEarly,
+)
+from client.report import build_report
 from models.errors import EngineError, PresetError, PromptError
 from service.commands.failures import ExitCode, describe
 from service.commands.options import OptionError
@@ -10,6 +19,13 @@ from service.protocol.server import ErrorMessage
 
 def fatal(code: str, message: str) -> SessionFailed:
     return SessionFailed(ErrorMessage(code=code, message=message, retryable=True, fatal=True))
+
+
+def early(reason: ClientError) -> TakeEndedEarly:
+    return TakeEndedEarly(build_report([], fps=16, started=0.0), reason, expected_frames=48)
+
+
+EARLY = "the take ended early, after 0 of 48 frames"
 
 
 @pytest.mark.parametrize(
@@ -30,6 +46,9 @@ def fatal(code: str, message: str) -> SessionFailed:
         (ConnectFailed("nobody there"), "error: connect_failed: nobody there", 1),
         (ConnectionLost("it broke"), "error: connection_lost: it broke", 1),
         (WorkerDied("gone"), "error: worker_died: gone", 1),
+        (SessionDrained("it goes"), "error: server_draining: it goes", 1),
+        (early(fatal("position_limit", "at 9")), f"error: position_limit: {EARLY}: position_limit: at 9", 1),
+        (early(ConnectionLost("it broke")), f"error: connection_lost: {EARLY}: it broke", 1),
         (FileNotFoundError(2, "no such folder", "a/b.mp4"), "error: io_error (a/b.mp4): no such folder", 1),
         (OSError("odd"), "error: io_error: odd", 1),
     ],
