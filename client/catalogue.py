@@ -31,8 +31,9 @@ async def suggested_prompts(url: str, *, timeout: float = 10.0) -> tuple[str, ..
         ConnectFailed: there is no such server, or its model is not ready. ProtocolViolation: it suggests none.
     """
     address = models_url(url)
-    direct = await is_on_this_machine(address)
     try:
+        async with asyncio.timeout(timeout):
+            direct = await is_on_this_machine(address)
         text = await asyncio.to_thread(_read, address, direct=direct, timeout=timeout)
     except (OSError, HTTPException, ValueError) as error:
         raise ConnectFailed(f"expected the models of a Longtake server at {address}: {error}") from error

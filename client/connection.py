@@ -81,7 +81,8 @@ class Connection:
         # A server takes a program without an Origin from its own machine only, as it cannot tell it from a page that
         # hides where it comes from; the server's own address is what a program elsewhere can say of itself.
         try:
-            local = await is_on_this_machine(address)
+            async with asyncio.timeout(options.open_timeout):
+                local = await is_on_this_machine(address)
             connected = await open_websocket(
                 address,
                 origin=None if local else Origin(own_origin(address)),
