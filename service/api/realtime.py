@@ -171,13 +171,16 @@ class Connection:
         while not (self._machine.state is State.CLOSED and self._clock() >= self._machine.deadline()):
             self._waking_at = self._deadline()
             self._stirred.clear()
-            if not self._owed:
-                try:
-                    async with asyncio.timeout(self._waking_at - self._clock()):
-                        await self._stirred.wait()
-                except TimeoutError:
-                    self._check_clock()
+            if not self._owed and not await self._stirred_before(self._waking_at):
+                self._check_clock()
             await self._give_credits()
+
+    async def _stirred_before(self, deadline: float) -> bool:
+        try:
+            async with asyncio.timeout(deadline - self._clock()):
+                return await self._stirred.wait()
+        except TimeoutError:
+            return False
 
     def _deadline(self) -> float:
         deadline = self._machine.deadline()

@@ -86,10 +86,14 @@ async def slow_reader(
 
 
 async def _streaming(service: Running, count: int, stack: AsyncExitStack) -> list[Talk]:
+    """All at the same time: who came early must not have a store of chunks to read first."""
     talks = [await stack.enter_async_context(service.connection()) for _ in range(count)]
-    for talk in talks:
+
+    async def begin(talk: Talk) -> None:
         await talk.say(START)
         await talk.hear_until(ChunkMetadata)
+
+    await asyncio.gather(*(begin(talk) for talk in talks))
     return talks
 
 
