@@ -115,7 +115,7 @@ class Machine:
 
     # What the service around it does
 
-    def queued(self, position: int, waiting: int, now: float) -> tuple[Reply, ...]:
+    def queued(self, position: int, waiting: int, *, now: float) -> tuple[Reply, ...]:
         """There is no place yet, or this session's turn has come nearer."""
         if self.state is State.STARTING:
             self._enter(State.WAITING, now)

@@ -35,22 +35,26 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
 
-        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        def histogram(name: str, text: str, *labels: str, buckets: tuple[float, ...]) -> Histogram:
             return Histogram(f"{PREFIX}_{name}", text, labels, buckets=buckets, registry=registry)
 
         self.http_requests = counter("http_requests", "HTTP requests.", "route", "method", "status")
-        self.http_seconds = histogram("http_request_duration_seconds", "Time to answer a request.", _FAST, "route")
-        self.session_seconds = histogram("session_duration_seconds", "From place to end.", _LONG)
-        self.admission_seconds = histogram("admission_wait_seconds", "From session.start to a place.", _MEDIUM)
+        self.http_seconds = histogram(
+            "http_request_duration_seconds", "Time to answer a request.", "route", buckets=_FAST
+        )
+        self.session_seconds = histogram("session_duration_seconds", "From place to end.", buckets=_LONG)
+        self.admission_seconds = histogram("admission_wait_seconds", "From session.start to a place.", buckets=_MEDIUM)
         self.session_ends = counter("session_end", "Sessions that ended, by reason.", "reason")
-        self.first_frame_seconds = histogram("ttff_seconds", "From session.start to the first chunk sent.", _MEDIUM)
-        self.stage_seconds = histogram("chunk_generation_seconds", "Cost of a chunk, by stage.", _FAST, "stage")
-        self.gap_seconds = histogram("chunk_gap_seconds", "Between two chunks sent of a session.", _MEDIUM)
-        self.realtime_ratio = histogram("realtime_ratio", "Media per second of a session, at its end.", _RATIOS)
+        self.first_frame_seconds = histogram(
+            "ttff_seconds", "From session.start to the first chunk sent.", buckets=_MEDIUM
+        )
+        self.stage_seconds = histogram("chunk_generation_seconds", "Cost of a chunk, by stage.", "stage", buckets=_FAST)
+        self.gap_seconds = histogram("chunk_gap_seconds", "Between two chunks sent of a session.", buckets=_MEDIUM)
+        self.realtime_ratio = histogram("realtime_ratio", "Media per second of a session, at its end.", buckets=_RATIOS)
         self.frames_generated = counter("frames_generated", "Frames that came from the worker.")
         self.frames_sent = counter("frames_sent", "Frames that clients' sockets took.")
         self.frames_dropped = counter("frames_dropped", "Frames that were not sent, by reason.", "reason")
-        self.switch_seconds = histogram("prompt_switch_latency_seconds", "From a prompt to its chunk.", _MEDIUM)
+        self.switch_seconds = histogram("prompt_switch_latency_seconds", "From a prompt to its chunk.", buckets=_MEDIUM)
         self.bytes_sent = counter("bytes_sent", "Bytes of media that clients' sockets took.")
         self.errors = counter("errors", "Errors told to clients, by code.", "code")
 

@@ -99,7 +99,7 @@ class Connection:
         self._say(self._machine.fail(code, message, now=self._clock()))
 
     def queued(self, position: int, waiting: int) -> None:
-        self._say(self._machine.queued(position, waiting, self._clock()))
+        self._say(self._machine.queued(position, waiting, now=self._clock()))
 
     def admitted(self) -> None:
         now = self._clock()

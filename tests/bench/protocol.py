@@ -48,7 +48,10 @@ from tests.service.fakes import REFUSED_WORD
 
 HANG = 5.0
 CLIENTS = 3
-CONFIG = FAST.model_copy(update={"max_sessions": 1, "waiting_room": 1, "stats_interval": 0.01})
+CONFIG = FAST.model_copy(
+    update={"max_sessions": 1, "waiting_room": 1, "stats_interval": 0.01, "heartbeat_timeout": 120.0}
+)
+# The loop of the service runs only during an exchange: what lies between two of them is no silence of the worker's.
 
 indices = st.integers(0, CLIENTS - 1)
 starts = st.builds(

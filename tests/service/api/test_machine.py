@@ -164,21 +164,21 @@ def in_state(state: State) -> Bench:
     if state is State.STOPPING:
         bench.machine.text(encode_message(SessionStop()), bench.now)
     if state is State.WAITING:
-        bench.machine.queued(2, 3, bench.now)
+        bench.machine.queued(2, 3, now=bench.now)
     assert bench.machine.state is state
     return bench
 
 
 def test_waiting_is_told_has_no_deadline_of_its_own_and_ends_in_starting() -> None:
     bench = in_state(State.STARTING)
-    (reply,) = bench.machine.queued(2, 3, bench.now)
+    (reply,) = bench.machine.queued(2, 3, now=bench.now)
     assert reply.message == SessionQueued(position=2, waiting=3)
     assert bench.wait(1e6) == []
     bench.machine.admitted(bench.now)
     assert bench.machine.state is State.STARTING
     assert bench.machine.deadline() == bench.now + CONFIG.answer_timeout
     bench.machine.admitted(bench.now)
-    assert in_state(State.STREAMING).machine.queued(1, 1, 0.0) == ()
+    assert in_state(State.STREAMING).machine.queued(1, 1, now=0.0) == ()
 
 
 def test_to_stop_while_waiting_is_an_end_in_order() -> None:
