@@ -177,9 +177,12 @@ def _check_prompts(prompts: tuple[WeightedPrompt, ...]) -> None:
             message = f"prompt must be at most {MAX_PROMPT_CHARACTERS} characters, not {len(prompt.text)}"
             raise PromptError(message, field="prompt", code="prompt_too_long")
         # Bounded, so that the sum they are divided by is finite.
-        if not 0 < prompt.weight <= MAX_WEIGHT:
-            message = f"weight must be more than 0 and at most {MAX_WEIGHT:.0f}, not {_short(prompt.weight)}"
+        if not 0 <= prompt.weight <= MAX_WEIGHT:
+            message = f"weight must be 0..{MAX_WEIGHT:.0f}, not {_short(prompt.weight)}"
             raise PromptError(message, field="weight", code="weights_invalid")
+    if not any(prompt.weight for prompt in prompts):
+        message = "weight must be more than 0 for at least one of the prompts, all are 0"
+        raise PromptError(message, field="weight", code="weights_invalid")
 
 
 @dataclass(frozen=True, slots=True)

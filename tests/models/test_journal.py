@@ -247,6 +247,14 @@ def test_events_in_range_are_accepted(event: PromptEvent) -> None:
     check_event(event)
 
 
+def test_a_share_may_be_nothing_but_not_all_of_them() -> None:
+    """As on the wire: a weight that is moved to 0 leaves the others."""
+    check_event(one(prompts=(WeightedPrompt("a", 0.0), WeightedPrompt("b", 0.5))))
+    with pytest.raises(PromptError, match="more than 0 for at least one") as caught:
+        check_event(one(prompts=(WeightedPrompt("a", 0.0), WeightedPrompt("b", 0.0))))
+    assert (caught.value.field, caught.value.code) == ("weight", "weights_invalid")
+
+
 def one(**fields: Any) -> PromptEvent:
     return PromptEvent(**{"block": 1, "prompts": (WeightedPrompt("a"),), **fields})
 
@@ -263,7 +271,7 @@ LONG = WeightedPrompt("x" * (MAX_PROMPT_CHARACTERS + 1))
         (one(prompts=(WeightedPrompt("a"), LONG)), PromptError, "prompt", "prompt_too_long"),
         *(
             (one(prompts=(WeightedPrompt("a", weight),)), PromptError, "weight", "weights_invalid")
-            for weight in (0.0, -1.0, float("inf"), float("nan"), 1e7)
+            for weight in (0.0, -1e-9, -1.0, float("inf"), float("nan"), 1e7)
         ),
         (one(mode="fade"), ChangeError, "mode", "mode_invalid"),
         (one(sink="drop"), ChangeError, "sink", "sink_invalid"),

@@ -53,6 +53,11 @@ def test_weights_are_shares() -> None:
         assert close(target_embedding(encode, prompts), mean)
 
 
+def test_a_share_of_nothing_is_not_felt() -> None:
+    prompts = [WeightedPrompt("sea", 0.0), WeightedPrompt("snow", 5e-324)]
+    assert torch.equal(target_embedding(encode, prompts), encode("snow"))
+
+
 def test_a_blend_is_linear_and_arrives() -> None:
     events = [event(0, "sea"), event(5, "snow", transition=4)]
     assert torch.equal(embedding_at(encode, events, block=4), encode("sea"))
