@@ -117,7 +117,7 @@ DEMO: Final = Preset(
         learned_position=(6, 6),
     ),
     window=WindowSpec(window_frames=12, sink_frames=3, block_frames=3, positions="relative"),
-    sampler=SamplerConfig(steps=(1000, 750, 500, 250), shift=2.0),
+    sampler=SamplerConfig(steps=(1000, 750, 500, 250), shift=3.0),
     video=VideoConfig(width=96, height=96, fps=16, latent_channels=64),
     decoder="linear",
     text=WordEncoderConfig(dim=96, text_len=24, heads=3, layers=1),

@@ -30,12 +30,10 @@ SWITCHES = (
     (4, "a blue box rests in the snow at sunset", "snow", "sunset"),
     (8, "a yellow star circles over the sea at night", "sea", "night"),
     (12, "a purple ball sways in the city by day", "city", "day"),
-    (16, "an orange box bounces in the desert at sunset", "desert", "sunset"),
+    (16, "an orange box bounces in the desert by day", "desert", "day"),
     (20, "a green star rests in the forest at night", "forest", "night"),
 )
 BLOCKS_TO_FOLLOW = 3
-FRAMES_RIGHT = 0.9
-"""The detector itself errs on some noisy frames; chance is 1/18."""
 FRAMES_PER_BLOCK = 12
 
 
@@ -84,6 +82,11 @@ def reading(streamed: Made) -> Reading:
     return Detectors.calibrate(Renderer(), codec).read(streamed.frames)
 
 
+def by_block(readings: torch.Tensor) -> list[int]:
+    """What most frames of each block are read as; single noisy frames are misread at times."""
+    return [int(value) for value in readings.view(-1, FRAMES_PER_BLOCK).mode(dim=1).values]
+
+
 def test_nothing_is_lost_and_nothing_twice(streamed: Made) -> None:
     report = streamed.report
     assert (report["missing"], report["duplicated"]) == (0, 0)
@@ -110,15 +113,16 @@ def test_the_engine_alone_makes_the_same_frames(streamed: Made, tmp_path: Path) 
 
 
 def test_the_new_scene_is_there_within_three_blocks(streamed: Made, reading: Reading) -> None:
-    """From the third block after a switch on, until the next switch, as the detector reads nearly every frame."""
+    """Every block from the third after a switch on, until the next switch, as the detector reads most of its frames."""
+    scenes, times = by_block(reading.scene), by_block(reading.time)
     starts = [0, *(switch["chunk"] for switch in streamed.report["switches"]), len(streamed.hashes)]
     wanted = [FIRST[1:], *((scene, time) for _, _, scene, time in SWITCHES)]
     for number, (scene, time) in enumerate(wanted):
         settled = starts[number] + (BLOCKS_TO_FOLLOW if number else 0)
-        shown = slice(FRAMES_PER_BLOCK * settled, FRAMES_PER_BLOCK * starts[number + 1])
+        shown = slice(settled, starts[number + 1])
         assert shown.start < shown.stop
-        right = (reading.scene[shown] == SCENES.index(scene)) & (reading.time[shown] == TIMES.index(time))
-        assert right.float().mean() >= FRAMES_RIGHT, f"switch {number} to {scene} by {time}"
+        assert {SCENES[found] for found in scenes[shown]} == {scene}, f"switch {number}"
+        assert {TIMES[found] for found in times[shown]} == {time}, f"switch {number}"
 
 
 def test_a_take_scheduled_by_the_server_is_the_engine_s_own(tmp_path: Path) -> None:
