@@ -1,5 +1,6 @@
 """The project's own files hold together: versions, verbs and notices."""
 
+import os
 import re
 import subprocess
 import tomllib
@@ -39,9 +40,17 @@ def test_torch_may_be_a_cpu_build() -> None:
     assert [name for name in pins() if name.startswith(("nvidia", "triton", "cuda", "xformers"))] == []
 
 
+def make(*arguments: str) -> str:
+    """What make says, without the options of a make that these tests may be run by."""
+    outside = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PIP_INDEX", "PYTHON"}
+    environment = {name: value for name, value in os.environ.items() if name not in outside}
+    command = ["make", *arguments]
+    run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    return run.stdout
+
+
 def planned(*arguments: str) -> str:
-    command = ["make", "--dry-run", "--always-make", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    return make("--dry-run", "--always-make", *arguments)
 
 
 @pytest.mark.parametrize("verb", ["serve", "test", "test-system", "lint", "bench"])
@@ -70,7 +79,7 @@ def test_tests_are_chosen_by_marker(verb: str, selected: str) -> None:
 def test_every_verb_is_explained() -> None:
     text = (ROOT / "Makefile").read_text("utf-8")
     verbs = set(re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0].split()) - {"help", "clean"}
-    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True).stdout
+    listed = make("help")
     assert set(re.findall(r"^make (\S+)", listed, re.MULTILINE)) == verbs
 
 
