@@ -126,12 +126,15 @@ class Generator:
         Raises PositionLimitError where absolute positions are used up.
         """
         self._check_open(stream)
-        timings = StageTimings()
+        timings, stream.between = stream.between, StageTimings()
         self._take_effect(stream, timings)
         plan = self._plan_block(stream)
         with timings.measure("denoise"):
             latents = self._denoise(stream, plan, interrupted)
         if latents is None:
+            # What took effect stays done, so its time belongs to the block; the passes given up do not.
+            timings.denoise = 0.0
+            stream.between = timings
             return None
         with timings.measure("decode"):
             frames, decoder = self._decode(latents, stream.decoder)
@@ -151,11 +154,14 @@ class Generator:
 
     @torch.inference_mode()
     def commit(self, stream: Stream, timings: StageTimings | None = None) -> None:
-        """Run the last block's clean pass, if it is still to be run. `step` does so itself where it is needed."""
+        """Run the last block's clean pass, if it is still to be run. `step` does so itself where it is needed.
+
+        Its time is told with the next block.
+        """
         plan, stream.uncommitted = stream.uncommitted, None
         if plan is None:
             return
-        with (timings or StageTimings()).measure("clean"):
+        with (timings or stream.between).measure("clean"):
             self.parts.rebuild(stream.cache, plan, frames=stream.scene_frames, text=stream.text)
 
     def save(self, stream: Stream) -> Snapshot:

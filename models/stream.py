@@ -140,6 +140,8 @@ class Stream:
     """Changes that took effect at the next block, which is not made yet (it may have been interrupted)."""
     reached: list[str] = field(default_factory=list)
     """Of those that took effect, now or earlier, the ones whose target the next block is the first to show."""
+    between: StageTimings = field(default_factory=StageTimings)
+    """Time spent for the next block before its step: the last block's clean pass, or a step that was interrupted."""
     uncommitted: PassPlan | None = None
     """The last block's clean pass, where it is still to be run."""
     next_block: int = 0

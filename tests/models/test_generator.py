@@ -238,6 +238,20 @@ def test_when_the_clean_pass_runs_changes_nothing() -> None:
     assert hashes == take.hashes
 
 
+def test_every_pass_is_told_with_the_block_it_was_run_for() -> None:
+    """The clean pass with the next block; a recache with its block, also if that was interrupted after it."""
+    generator = make_generator()
+    stream = generator.start(prompts("a"), seed=1)
+    blocks = make_blocks(generator, stream, 1)
+    generator.commit(stream)
+    blocks += make_blocks(generator, stream, 1)
+    generator.set_prompt(stream, prompts("blue sea"))
+    assert generator.step(stream, interrupted=lambda: True) is None
+    blocks += make_blocks(generator, stream, 2)
+    assert [block.timings.clean > 0 for block in blocks] == [False, True, False, True]
+    assert [block.timings.recache > 0 for block in blocks] == [False, False, True, False]
+
+
 def test_the_prompt_the_seed_and_the_take_are_felt() -> None:
     generator = make_generator()
     base = run(generator, (), blocks=2, seed=1).hashes
