@@ -42,9 +42,9 @@ def test_torch_may_be_a_cpu_build() -> None:
 
 def make(*arguments: str) -> str:
     """What make says, without the options of a make that these tests may be run by."""
-    outside = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PIP_INDEX", "PYTHON"}
+    outside = {"MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS", "PIP_INDEX", "PYTHON"}
     environment = {name: value for name, value in os.environ.items() if name not in outside}
-    command = ["make", *arguments]
+    command = ["make", "--no-print-directory", *arguments]
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
     return run.stdout
 
