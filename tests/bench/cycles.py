@@ -105,7 +105,7 @@ async def _settled_tasks(service: Running) -> int:
 
 def _objects() -> int:
     gc.collect()
-    return sum(isinstance(thing, Connection | Machine | Outbox | Talk) for thing in gc.get_objects())
+    return sum(issubclass(type(thing), Connection | Machine | Outbox | Talk) for thing in gc.get_objects())
 
 
 def main() -> None:
