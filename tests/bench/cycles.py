@@ -105,6 +105,7 @@ async def _settled_tasks(service: Running) -> int:
 
 def _objects() -> int:
     gc.collect()
+    # By their type: to ask some objects of torch for their class is a warning.
     return sum(issubclass(type(thing), Connection | Machine | Outbox | Talk) for thing in gc.get_objects())
 
 
