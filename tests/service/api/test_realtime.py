@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from itertools import pairwise
 
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -136,7 +137,8 @@ async def test_every_bad_message_is_answered_and_everybody_goes_on() -> None:
             await one.say(SessionStop())
             heard = await one.hear_until(SessionDone)
             sequences = [chunk.sequence for chunk in chunks_of(heard)]
-            assert sequences == list(range(sequences[0], sequences[0] + len(sequences)))
+            # None may be on its way when the stop comes; those that are come in order.
+            assert {after - before for before, after in pairwise(sequences)} <= {1}
             assert await one.closed() == CloseCode.NORMAL
 
 
