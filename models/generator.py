@@ -62,13 +62,12 @@ class Generator:
 
     def facts(self) -> GeneratorFacts:
         parts, model = self.parts, self.parts.passes.transformer
-        parameters = list(model.parameters())
         return GeneratorFacts(
             model=self.preset.name,
             fingerprint=parts.fingerprint,
-            parameters=sum(parameter.numel() for parameter in parameters),
-            weight_bytes=sum(parameter.nbytes for parameter in parameters),
-            cache_bytes_per_stream=parts.passes.cache_shape().bytes(parts.spec, model.dtype),
+            parameters=sum(parameter.numel() for parameter in model.parameters()),
+            weight_bytes=parts.weight_bytes,
+            cache_bytes_per_stream=parts.cache_bytes,
             device=str(model.device),
             dtype=str(model.dtype).removeprefix("torch."),
             attention=parts.passes.kernel,

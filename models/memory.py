@@ -49,13 +49,12 @@ def plan_memory(parts: Parts, stream: Stream, *, budget_bytes: int | None) -> Me
     ConfigError, with the arithmetic, where not even one stream fits.
     """
     assert stream.history, "the sizes of decoder state and history are read from a stream that has made a block"
-    weights = sum(parameter.nbytes for parameter in parts.passes.transformer.parameters())
-    cache, text = stream.cache, stream.text
+    weights, text = parts.weight_bytes, stream.text
     plan = MemoryPlan(
         budget_bytes=_free_bytes(parts.device) + weights if budget_bytes is None else budget_bytes,
         weights_bytes=weights,
         workspace_bytes=_workspace_bytes(parts),
-        cache_bytes=cache.keys_LBNHD.nbytes + cache.values_LBNHD.nbytes + cache.sink_keys_LBTHD.nbytes,
+        cache_bytes=parts.cache_bytes,
         text_bytes=text.keys_LBTHD.nbytes + text.values_LBTHD.nbytes,
         decoder_bytes=sum(tensor.nbytes for tensor in stream.decoder.memory),
         history_bytes=stream.history[-1].nbytes * (stream.history.maxlen or 1),

@@ -58,6 +58,16 @@ class Parts:
         return self.passes.transformer.device
 
     @property
+    def weight_bytes(self) -> int:
+        """Of the transformer, as it is loaded."""
+        return sum(parameter.nbytes for parameter in self.passes.transformer.parameters())
+
+    @property
+    def cache_bytes(self) -> int:
+        """Keys and values of one stream."""
+        return self.passes.cache_shape().bytes(self.spec, self.dtype)
+
+    @property
     def block_shape(self) -> tuple[int, int, int, int]:
         """Latents of one block, [F, C, H, W]."""
         video = self.preset.video

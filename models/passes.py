@@ -60,6 +60,9 @@ class CachedPasses:
     def prepare(self, cache: KVCache, plan: PassPlan, *, text: TextKeysValues) -> PassContext:
         """What all passes over the plan's frames share: positions, text, and the sink put where they expect it."""
         cache.begin(plan, self.turn)
+        return self._context(cache, plan, text)
+
+    def _context(self, cache: KVCache, plan: PassPlan, text: TextKeysValues) -> PassContext:
         rope = self.transformer.rope(
             range(plan.first_frame, plan.end_frame), height=self._height, width=self._width
         )
@@ -71,7 +74,8 @@ class CachedPasses:
         """Write the keys and values of finished frames under `text`: a clean pass, a recache or a flush."""
 
         def forward(latents_BFCHW: Tensor, plan: PassPlan) -> None:
-            self.transformer(latents_BFCHW, time=time, context=self.prepare(cache, plan, text=text))
+            # `run_pass` has put the sink in its place.
+            self.transformer(latents_BFCHW, time=time, context=self._context(cache, plan, text))
 
         run_pass(cache, plan, frames=frames, forward=forward, turn=self.turn)
 

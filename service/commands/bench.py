@@ -22,8 +22,8 @@ from service.commands.engine import load_engine
 from service.commands.loopback import Loopback
 from service.commands.machine import Machine, machine_facts
 from service.commands.options import BenchOptions, OptionError
-from service.ipc import Chunk, FrameSpan, StageMilliseconds
-from service.worker.media import encode_frames
+from service.ipc import Chunk, StageMilliseconds
+from service.worker.media import encode_frames, frame_spans
 
 QUALITY: Final = 85
 SEED: Final = 1
@@ -198,10 +198,6 @@ def table_of(report: BenchReport) -> str:
 
 
 def _chunk(block: Block, lengths: Sequence[int], payload: bytes, *, sequence: int, fps: int) -> Chunk:
-    spans, offset = [], 0
-    for number, length in enumerate(lengths):
-        spans.append(FrameSpan(offset, length, number / fps))
-        offset += length
     return Chunk(
         session="bench",
         sequence=sequence,
@@ -211,7 +207,7 @@ def _chunk(block: Block, lengths: Sequence[int], payload: bytes, *, sequence: in
         pts=0.0,
         fps=fps,
         format="jpeg",
-        frames=tuple(spans),
+        frames=frame_spans(lengths, pts=0.0, fps=fps),
         frames_sha256=block.frames_sha256,
         timings=StageMilliseconds(text=0.0, recache=0.0, denoise=0.0, clean=0.0, decode=0.0, encode=0.0),
         payload=payload,

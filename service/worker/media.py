@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -181,6 +181,15 @@ def encode_frames(frames: Frames, format: Format, *, quality: int) -> tuple[list
     return [len(one) for one in encoded], b"".join(encoded)
 
 
+def frame_spans(lengths: Iterable[int], *, pts: float, fps: int) -> tuple[FrameSpan, ...]:
+    """Where frames of these lengths lie when they are joined, and when each is shown, the first at `pts`."""
+    spans, offset = [], 0
+    for number, length in enumerate(lengths):
+        spans.append(FrameSpan(offset, length, pts + number / fps))
+        offset += length
+    return tuple(spans)
+
+
 def _encode(frame: Frames, format: Format, *, quality: int) -> bytes:
     options: dict[str, Any] = {"jpeg": {"quality": quality}, "webp": {"quality": quality, "method": 0}}.get(
         format, {"compress_level": 1}
@@ -202,11 +211,7 @@ def _applied(job: EncodeJob, application: Application, now: float) -> Applied:
 
 
 def _chunk(job: EncodeJob, lengths: list[int], payload: bytes, sha256: str, *, encode_ms: float) -> Chunk:
-    block, spans, offset = job.block, [], 0
-    for number, length in enumerate(lengths):
-        spans.append(FrameSpan(offset, length, job.pts + number / job.fps))
-        offset += length
-    timings = block.timings
+    block, timings = job.block, job.block.timings
     return Chunk(
         session=job.session,
         sequence=job.sequence,
@@ -216,7 +221,7 @@ def _chunk(job: EncodeJob, lengths: list[int], payload: bytes, sha256: str, *, e
         pts=job.pts,
         fps=job.fps,
         format=job.format,
-        frames=tuple(spans),
+        frames=frame_spans(lengths, pts=job.pts, fps=job.fps),
         frames_sha256=sha256,
         event_ids=job.event_ids,
         started_event_ids=job.started_event_ids,
