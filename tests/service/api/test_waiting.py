@@ -8,10 +8,10 @@ import pytest
 from service import ipc
 from service.api.worker_client import WorkerClient
 from service.errors import CapacityError, ErrorCode
-from tests.service.api.test_worker_client import CONFIG, PATIENCE, Ear, serving, start
+from tests.service.api.test_worker_client import CONFIG, PATIENCE, Clock, Ear, serving, start
 from tests.service.fakes import FACTS
 
-ONE = CONFIG.model_copy(update={"max_sessions": 1, "waiting_room": 2, "heartbeat_timeout": 5.0})
+ONE = CONFIG.model_copy(update={"max_sessions": 1, "waiting_room": 2, "heartbeat_timeout": 1e4})
 
 
 async def until_free(client: WorkerClient) -> None:
@@ -97,15 +97,18 @@ async def test_a_session_that_the_client_stopped_and_the_worker_keeps_is_ended_a
 
 
 async def test_a_lease_that_runs_out_ends_the_session_and_frees_the_place_once() -> None:
-    async with serving(ONE.model_copy(update={"lease_seconds": 0.2})) as (client, worker):
+    clock = Clock()
+    async with serving(ONE, clock) as (client, worker):
         ear, alive = Ear(), Ear()
         await client.open(start("a"), ear)
         await client.open(start("b"), alive)
+        clock.added += ONE.lease_seconds + 1
         await alive.until(ipc.Started)
         assert ear.losses == [ErrorCode.IDLE_TIMEOUT]
-        for _ in range(30):
+        for _ in range(4):
             client.renew("b")
-            await asyncio.sleep(0.02)
+            clock.added += 0.6 * ONE.lease_seconds
+            await asyncio.sleep(3 * ONE.heartbeat_interval)
         assert (alive.losses, client.sessions) == ([], 1)
         await client.release("a")
         assert client.sessions == 1
