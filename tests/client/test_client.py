@@ -34,7 +34,7 @@ from service.protocol.server import (
 from tests.client.fake_server import FRAMES, HEIGHT, LIMITS, WIDTH, Peer, fake_server, pictures, whole_take
 
 QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
-IMPATIENT = ClientOptions(start_timeout=0.1, message_timeout=0.1, close_timeout=1.0)
+IMPATIENT = ClientOptions(start_timeout=1.0, message_timeout=1.0, close_timeout=1.0)
 
 
 async def collect(session: Session, into: list[int] | None = None) -> list[int]:
@@ -245,7 +245,7 @@ async def test_server_that_falls_silent() -> None:
 
     async with fake_server(script) as server, connect(server.url, IMPATIENT) as session:
         await session.start("a fox")
-        with pytest.raises(WaitTimeout, match=r"expected a message from the server within 0\.1 s"):
+        with pytest.raises(WaitTimeout, match=r"expected a message from the server within 1 s"):
             await collect(session)
 
 
@@ -255,7 +255,7 @@ async def test_start_without_an_answer() -> None:
         await peer.next()
 
     async with fake_server(script) as server, connect(server.url, IMPATIENT) as session:
-        with pytest.raises(WaitTimeout, match=r"expected video\.start within 0\.1 s"):
+        with pytest.raises(WaitTimeout, match=r"expected video\.start within 1 s"):
             await session.start("a fox")
 
 

@@ -20,7 +20,7 @@ from service.protocol.server import (
 )
 from tests.client.fake_server import FRAMES, HEIGHT, WIDTH, Peer, fake_server
 
-QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0, playback_interval=0.01)
+QUICK = ClientOptions(start_timeout=60.0, message_timeout=60.0, close_timeout=1.0, playback_interval=0.01)
 STATS = SessionStats(
     at_seconds=1.0, fps=16.0, realtime_ratio=1.0, lead_seconds=0.7, chunks=2, frames=24, frames_dropped=0, bytes_sent=9
 )
@@ -58,7 +58,7 @@ async def test_controls_that_are_refused_or_not_answered() -> None:
             await peer.next()
             await peer.send(STATS)
 
-    options = ClientOptions(message_timeout=0.2, close_timeout=1.0)
+    options = ClientOptions(message_timeout=1.0, close_timeout=1.0)
     async with fake_server(script) as server, connect(server.url, options) as session:
         with pytest.raises(ClientStateError, match="pause: expected a session that is running"):
             await session.pause()
@@ -67,7 +67,7 @@ async def test_controls_that_are_refused_or_not_answered() -> None:
             await session.pause()
         with pytest.raises(ProtocolError):
             await session.set_quality(0)
-        with pytest.raises(WaitTimeout, match=r"expected an answer to session\.control within 0\.2 s"):
+        with pytest.raises(WaitTimeout, match=r"expected an answer to session\.control within 1 s"):
             await session.resume()
 
 
@@ -100,7 +100,9 @@ async def test_playhead_is_reported_while_a_paced_program_takes_frames() -> None
     async with fake_server(script) as server, connect(server.url, QUICK) as session:
         await session.start("a fox")
         await anext(session)
-        await asyncio.sleep(0.05)
+        async with asyncio.timeout(60):
+            while len(server.peers[0].playback) < 3:
+                await asyncio.sleep(0.005)
         switch = await session.prompt("a boat")
         assert [chunk.sequence async for chunk in session] == [1]
         positions = [report.position_seconds for report in server.peers[0].playback]
@@ -199,7 +201,7 @@ async def test_thinned_chunks_have_their_place_and_no_pictures() -> None:
 async def test_waiting_room_stats_and_draining_are_told() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(SessionQueued(position=2, waiting=3))
-        await asyncio.sleep(0.2)  # longer than the client waits for a start that is not queued
+        await asyncio.sleep(1.5)  # longer than the client waits for a start that is not queued
         await peer.start()
         await peer.send(MediaInit(format="jpeg", quality=85, width=WIDTH, height=HEIGHT, sequence=0))
         await peer.send(STATS)
@@ -212,7 +214,7 @@ async def test_waiting_room_stats_and_draining_are_told() -> None:
         if isinstance(notice, SessionQueued):
             positions.append(notice.position)
 
-    options = ClientOptions(start_timeout=0.1, queue_timeout=5.0, close_timeout=1.0)
+    options = ClientOptions(start_timeout=1.0, queue_timeout=60.0, close_timeout=1.0)
     async with fake_server(script) as server, connect(server.url, options, on_notice=note) as session:
         await session.start("a fox")
         assert (positions, session.notices.queued) == ([2], None)

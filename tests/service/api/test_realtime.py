@@ -264,7 +264,7 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_its_place_is_free() ->
 
 @pytest.mark.parametrize("death", ["says so", "falls silent", "does not read"])
 async def test_when_the_worker_dies_every_session_hears_it_once(death: str) -> None:
-    config = FAST.model_copy(update={"heartbeat_timeout": 0.3})
+    config = FAST.model_copy(update={"heartbeat_timeout": 2.0})
     async with running(config) as service, service.connection() as one, service.connection() as other:
         await started(one)
         await started(other)
