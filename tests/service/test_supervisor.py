@@ -176,8 +176,8 @@ async def test_stopping_ends_sessions_with_everything_that_was_made(
 @pytest.mark.parametrize(
     ("preset", "text", "changes"),
     [
-        ("fake", "p", {"heartbeat_timeout": 0.5, "worker_stop_timeout": 0.1}),
-        ("fake-hang", "hang", {"block_deadline": 0.3, "worker_stop_timeout": 0.1}),
+        ("fake", "p", {"heartbeat_timeout": 3.0, "worker_stop_timeout": 0.1}),
+        ("fake-hang", "hang", {"block_deadline": 3.0, "worker_stop_timeout": 0.1}),
     ],
     ids=["stopped", "hung"],
 )
