@@ -118,6 +118,25 @@ class ServiceConfig(BaseModel):
     drain_grace: float = Field(5.0, ge=0, description="Time sessions may go on after `session.draining`.")
     drain_timeout: float = Field(30.0, gt=0, description="Wait for sessions to end at shutdown.")
 
+    store_dir: Path | None = Field(
+        None,
+        description="Folder of the store: sessions in SQL, their latents in files (none: `longtake` in the user's"
+        " folder for data). One server at a time uses it.",
+    )
+    retain_hours: float = Field(
+        72.0, ge=0, description="How long an ended session is kept: record, journal and latents."
+    )
+    store_max_bytes: int = Field(
+        20 * 1024**3,
+        ge=0,
+        description="Room for latents; where they need more, the sessions that ended first are deleted before their time.",
+    )
+    store_sweep_interval: float = Field(
+        300.0, gt=0, description="Time between two looks at what is kept no longer; one is made at the start."
+    )
+    store_busy_timeout: float = Field(5.0, gt=0, description="Wait for another process that uses the database.")
+    store_queue: int = Field(256, ge=1, le=65536, description="Writes that may wait for the database.")
+
     interrupts_per_block: int = Field(
         2, ge=0, le=16, description="Times one block may be given up for a newer prompt; 0 turns it off."
     )

@@ -73,6 +73,12 @@ class ErrorCode(StrEnum):
     SESSION_STOPPING = "session_stopping"
     EVENT_ID_CONFLICT = "event_id_conflict"
     INTERACTIONS_FULL = "interactions_full"
+    SESSION_UNKNOWN = "session_unknown"
+    SESSION_LIVE = "session_live"
+    FORK_POINT_INVALID = "fork_point_invalid"
+    CURSOR_INVALID = "cursor_invalid"
+    LATENTS_MISSING = "latents_missing"
+    STORE_FAILED = "store_failed"
     RATE_LIMITED = "rate_limited"
     START_TIMEOUT = "start_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -162,6 +168,12 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.SESSION_STOPPING: _refused("The session is ending and takes no more messages.", 409),
     ErrorCode.EVENT_ID_CONFLICT: _refused("The `event_id` was used for another interaction.", 409),
     ErrorCode.INTERACTIONS_FULL: _refused("Too many interactions are waiting for their block.", 429, retryable=True),
+    ErrorCode.SESSION_UNKNOWN: _refused("There is no such session, or it is no longer kept.", 404),
+    ErrorCode.SESSION_LIVE: _refused("The session is live; it has to end first.", 409),
+    ErrorCode.FORK_POINT_INVALID: _refused("The session has no such block, chunk or second."),
+    ErrorCode.CURSOR_INVALID: _refused("The cursor does not come from an earlier page."),
+    ErrorCode.LATENTS_MISSING: _refused("The session's latents are no longer all there.", 410),
+    ErrorCode.STORE_FAILED: _ends("The store cannot be written or read.", 503, CloseCode.TRY_LATER, retryable=True),
     ErrorCode.RATE_LIMITED: _refused("Messages come faster than the limit.", 429, retryable=True),
     ErrorCode.START_TIMEOUT: _ends("No session was started in time.", 408, CloseCode.POLICY, retryable=True),
     ErrorCode.IDLE_TIMEOUT: _ends("The client said nothing for too long.", 408, CloseCode.POLICY, retryable=True),

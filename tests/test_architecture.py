@@ -37,15 +37,17 @@ ROOMS: tuple[Room, ...] = (
     room("service.protocol", f"{WIRE} pydantic pydantic_core"),
     room("service.config", "service.errors pydantic"),
     room("service.ipc", "service.errors msgspec"),
+    room("service.latent_files", "service.errors"),
+    room("service.store", "service.store service.latent_files service.errors sqlalchemy"),
     room("service.channel", "service.ipc service.errors msgspec zmq"),
     room(
         "service.api",
-        f"{WIRE} service.api service.config service.ipc service.channel"
+        f"{WIRE} service.api service.config service.ipc service.channel service.store service.latent_files"
         " fastapi starlette pydantic uvicorn websockets prometheus_client",
     ),
     room(
         "service.worker",
-        "service.worker service.errors service.config service.ipc service.channel models cache"
+        "service.worker service.errors service.config service.ipc service.channel service.latent_files models cache"
         " torch numpy PIL msgspec",
         never="models.train asyncio",
     ),
@@ -65,6 +67,7 @@ ROOMS: tuple[Room, ...] = (
 EXCEPTIONS: dict[tuple[str, str], str] = {
     ("environment", "service/config.py"): "the one place that reads it",
     ("blanket except", "client/receiving.py"): "a task's boundary: whoever iterates must hear of what ended the reader",
+    ("blanket except", "service/store/writer.py"): "a thread's boundary: what fails is told to whoever asked for it",
     ("blanket except", "service/worker/main.py"): "a process's boundary: last words, then the end",
     ("blanket except", "service/worker/media.py"): "a thread's boundary: one session's picture, not all of them",
     ("positional", "models/generator.py::Generator.restore"): "journal, latents, block: said so in the design",

@@ -1,0 +1,56 @@
+"""What can go wrong in the store, as errors with codes.
+
+Knows the registry of codes only; nothing of SQL or files. Invariant: nothing else leaves the store, but for what a
+caller does wrong in the program.
+"""
+
+from service.errors import ErrorCode, SessionError
+
+
+class StoreError(SessionError):
+    """Something is wrong with the store or with what is asked of it; `code` says what."""
+
+
+class SessionUnknown(StoreError):
+    """There is no such session, or no longer."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(ErrorCode.SESSION_UNKNOWN, f"there is no session {session[:128]!r} in the store")
+
+
+class SessionLive(StoreError):
+    """It has to end before this can be done with it."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(ErrorCode.SESSION_LIVE, f"session {session[:128]!r} is live; it has to end first")
+
+
+class ForkPointInvalid(StoreError):
+    """The session has no such block or chunk."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.FORK_POINT_INVALID, message)
+
+
+class CursorInvalid(StoreError):
+    def __init__(self, cursor: str) -> None:
+        message = f"a cursor is the next_cursor of an earlier page, not {cursor[:64]!r}"
+        super().__init__(ErrorCode.CURSOR_INVALID, message)
+
+
+class LatentsMissing(StoreError):
+    """Latents that a fork or a recording needs are not there."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.LATENTS_MISSING, message)
+
+
+class StoreFailed(StoreError):
+    """The database or the folder cannot be read or written now."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.STORE_FAILED, message)
+
+
+class StoreClosed(StoreFailed):
+    """The store was closed."""

@@ -1,0 +1,135 @@
+"""What the store holds of a session, as values, and what follows from them.
+
+Knows no SQL, no files and no engine. Invariant: the course of a session (the chunks that make its video as it stands)
+is derived from its chunk rows alone, in the order of their numbers, so a rewind needs no bookkeeping beyond the rows.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+EndReason = Literal["stopped", "completed", "drained", "failed", "interrupted", "forked"]
+"""`interrupted`: the server ended before the session did. `forked`: made by a fork and not begun yet."""
+JOURNAL_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """One session. Times are seconds since 1970, `options` is the JSON object of what it was started with.
+
+    `family` is the id of the session that all of its forks, and theirs, come from: takes are counted in a family.
+    """
+
+    id: str
+    model: str
+    width: int
+    height: int
+    fps: float
+    seed: int
+    fingerprint: str
+    options: str
+    created_at: float
+    family: str
+    parent: str | None = None
+    parent_block: int | None = None
+    """The first block that is this session's own."""
+    ended_at: float | None = None
+    """None while it is live."""
+    end_reason: EndReason | None = None
+    next_sequence: int = 0
+
+    @property
+    def live(self) -> bool:
+        return self.ended_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkRow:
+    """One chunk that left the worker, whether or not it is part of the video now."""
+
+    sequence: int
+    take: int
+    block: int
+    attempt: int
+    frames: int
+    pts: float
+    frames_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a session. `engine`: it is part of the engine's journal; else it is a note beside it.
+
+    `sequence` is the chunk with which it was stored, or for a note the next one.
+    """
+
+    sequence: int
+    text: str
+    engine: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCourse:
+    """How a session goes on: `rows[b]` is the chunk of block b, and the next chunk has the number `next_sequence`.
+
+    `journal` is the engine's journal document with what took effect in these blocks, `events` its events one by one.
+    """
+
+    journal: str
+    events: tuple[str, ...]
+    rows: tuple[ChunkRow, ...]
+    next_sequence: int
+
+    @property
+    def frames(self) -> int:
+        return sum(row.frames for row in self.rows)
+
+    def block_at(self, seconds: float, fps: float) -> int:
+        """The block on screen at this second of the video; the next one, where that is past its end."""
+        shown = 0
+        for block, row in enumerate(self.rows):
+            shown += row.frames
+            if seconds < shown / fps:
+                return block
+        return len(self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some records, and where the next ones begin; None where these are the last."""
+
+    records: tuple[SessionRecord, ...]
+    next_cursor: str | None
+
+
+def course_of(rows: Iterable[ChunkRow]) -> tuple[ChunkRow, ...]:
+    """The rows that make the video: a chunk of block b replaces all of blocks b and later."""
+    course: list[ChunkRow] = []
+    for row in rows:
+        del course[row.block :]
+        course.append(row)
+    return tuple(course)
+
+
+def events_before(events: Sequence[str], block: int) -> tuple[int, ...]:
+    """The places in `events` of those that hold when `block` is to be made: nothing that was taken back.
+
+    A take that begins with `block` holds; a prompt that took effect with it does not.
+    """
+    kept: list[tuple[int, str, int]] = []
+    for place, text in enumerate(events):
+        document = json.loads(text)
+        kind, begins = str(document["type"]), int(document["block"])
+        if kind == "take":
+            kept = kept[:1] + [other for other in kept[1:] if other[2] < begins]
+        kept.append((place, kind, begins))
+    # The prompt that a session began with stays, whatever else is taken back.
+    held = kept[:1] + [other for other in kept[1:] if other[2] < block + (other[1] == "take")]
+    return tuple(place for place, _, _ in held)
+
+
+def journal_text(record: SessionRecord, events: Iterable[str]) -> str:
+    """The engine's journal document."""
+    head = {"version": JOURNAL_VERSION, "model": record.model, "seed": record.seed, "fingerprint": record.fingerprint}
+    return json.dumps({**head, "events": [json.loads(event) for event in events]}, ensure_ascii=False)

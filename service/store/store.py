@@ -1,0 +1,261 @@
+"""The store of sessions: their record, journal and chunks in SQL, their latents in files; the API process's own.
+
+Knows nothing of the web, the worker or tensors. Invariants: what a call has returned for is committed, and is there
+after a `kill -9`; reads see whole commits only; a live session is never deleted, nor swept.
+"""
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from service.errors import ConfigError
+from service.latent_files import LATENTS
+from service.store import queries
+from service.store.database import FolderLock, open_database
+from service.store.failures import CursorInvalid, SessionLive, StoreError, StoreFailed
+from service.store.history import NOW, CoursePoint, copy_history, link_latents, read_course
+from service.store.records import ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
+from service.store.retention import Retention, Swept, expired, latent_sizes, remove_latents, remove_orphans
+from service.store.schema import prepare
+from service.store.writer import Writer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreOptions:
+    """Bounds of a store; times in seconds."""
+
+    busy_timeout: float = 5.0
+    queue: int = 256
+    """Writes that may wait."""
+    readers: int = 2
+
+
+class SessionStore:
+    """Open it with `SessionStore(folder)`, end it with `close`. Its coroutines run in any event loop."""
+
+    def __init__(self, folder: Path, options: StoreOptions | None = None) -> None:
+        """Raises ConfigError if the folder cannot be used, is in use, or is of a newer version."""
+        options = options or StoreOptions()
+        self.folder = folder
+        _make_folder(folder)
+        self._lock = FolderLock(folder)
+        self._engine = open_database(folder, busy_timeout=options.busy_timeout)
+        try:
+            _begin(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            self._lock.release()
+            raise
+        self._writer = Writer(self._engine, room=options.queue)
+        self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="longtake-store-reader")
+
+    def close(self) -> None:
+        """Returns when all that was asked for is written."""
+        self._writer.close()
+        self._readers.shutdown()
+        self._engine.dispose()
+        self._lock.release()
+
+    @property
+    def commits(self) -> int:
+        """Transactions written since the start."""
+        return self._writer.commits
+
+    # A session's life
+
+    async def open_session(self, record: SessionRecord) -> None:
+        """A new session, live and without a chunk."""
+        await self._writer.do(lambda connection: queries.add_session(connection, record))
+
+    async def append_chunk(self, session: str, row: ChunkRow, *, events: tuple[str, ...] = ()) -> None:
+        """A chunk and the engine's events that took effect with it."""
+        await self._writer.do(lambda connection: queries.add_chunk(connection, session, row=row, events=events))
+
+    async def append_note(self, session: str, text: str) -> None:
+        """A JSON object with a `type`, for the record: the engine does not read it."""
+
+        def work(connection: Connection) -> None:
+            sequence = queries.record_of(connection, session).next_sequence
+            queries.add_events(connection, session, events=[StoredEvent(sequence, text, engine=False)])
+
+        await self._writer.do(work)
+
+    async def cut(self, session: str, block: int) -> None:
+        """What was made from `block` on is taken back; until the next chunk comes, which then says so itself."""
+        await self._writer.do(lambda connection: queries.cut_session(connection, session, block=block))
+
+    async def end_session(self, session: str, reason: EndReason) -> None:
+        """It is live no more."""
+        now = time.time()
+        await self._writer.do(lambda connection: queries.end_session(connection, session, reason=reason, at=now))
+
+    async def reopen_session(self, session: str) -> SessionRecord:
+        """An ended session is live again. Raises SessionLive if it is."""
+
+        def work(connection: Connection) -> SessionRecord:
+            if queries.record_of(connection, session).live:
+                raise SessionLive(session)
+            queries.end_session(connection, session, reason=None, at=None)
+            return queries.record_of(connection, session)
+
+        return await self._writer.do(work)
+
+    async def next_take(self, family: str) -> int:
+        """The number of a new take, that no session of the family has used."""
+        return await self._writer.do(lambda connection: queries.take_number(connection, family))
+
+    # Reading; each raises SessionUnknown
+
+    async def get(self, session: str) -> SessionRecord:
+        return await self._read(lambda connection: queries.record_of(connection, session))
+
+    async def list(self, after: str | None = None, *, limit: int = 20) -> Page:
+        """The newest first, from the cursor `after` on. Raises CursorInvalid."""
+        place = _read_cursor(after) if after is not None else None
+        found = await self._read(lambda connection: queries.records_after(connection, place, limit=limit + 1))
+        return Page(found[:limit], _cursor(found[limit - 1]) if len(found) > limit else None)
+
+    async def chunks(self, session: str) -> tuple[ChunkRow, ...]:
+        """All that left the worker, in order."""
+
+        def work(connection: Connection) -> tuple[ChunkRow, ...]:
+            queries.record_of(connection, session)
+            return queries.chunks_of(connection, session)
+
+        return await self._read(work)
+
+    async def events(self, session: str) -> tuple[StoredEvent, ...]:
+        """The engine's events and the notes, in order."""
+
+        def work(connection: Connection) -> tuple[StoredEvent, ...]:
+            queries.record_of(connection, session)
+            return queries.events_of(connection, session)
+
+        return await self._read(work)
+
+    async def course(self, session: str, point: CoursePoint = NOW) -> StoredCourse:
+        """How the session goes on from a point, by default from its end. Raises ForkPointInvalid."""
+        return await self._read(lambda connection: read_course(connection, session, point=point))
+
+    # Forks and ends
+
+    async def fork(
+        self, session: str, new_id: str, *, point: CoursePoint = NOW, same_noise: bool = False
+    ) -> SessionRecord:
+        """A session with the history of `session` before a point, which has ended: `reopen_session` lets it go on.
+
+        Its blocks are chunks 0, 1, 2 ..; without `same_noise` a new take begins after them. Raises SessionUnknown,
+        ForkPointInvalid or LatentsMissing; there is no new session then.
+        """
+        parent, course = await self.get(session), await self.course(session, point)
+        take = None if same_noise else await self.next_take(parent.family)
+        now, blocks = time.time(), len(course.rows)
+        record = replace(
+            parent,
+            id=new_id,
+            parent=session,
+            parent_block=blocks,
+            created_at=now,
+            ended_at=now,
+            end_reason="forked",
+            next_sequence=blocks,
+        )
+        await self._writer.do(lambda connection: queries.add_session(connection, record, unfinished=True))
+        try:
+            await asyncio.to_thread(link_latents, self.folder, session, target=new_id, rows=course.rows)
+            await self._writer.do(lambda connection: copy_history(connection, record, course=course, take=take))
+        except StoreError:
+            await self._remove(new_id)
+            raise
+        return record
+
+    async def delete(self, session: str) -> None:
+        """With its latents. Raises SessionUnknown or SessionLive."""
+        await self._remove(session, check=True)
+
+    async def sweep(self, keep: Retention, *, now: float) -> Swept:
+        """Delete what is kept no longer, and folders that belong to no session."""
+        sizes = await asyncio.to_thread(latent_sizes, self.folder)
+        # Read after the folders: whoever has a folder had a record before.
+        known = await self._read(queries.all_ids)
+        ended = await self._read(queries.ended_sessions)
+        gone = []
+        for session in expired(ended, sizes=sizes, now=now, keep=keep):
+            if await self._remove_if_ended(session):
+                gone.append(session)
+        orphans = tuple(sorted(set(sizes) - known))
+        await asyncio.to_thread(remove_orphans, self.folder, orphans)
+        left = sum(size for name, size in sizes.items() if name in known and name not in gone)
+        return Swept(tuple(gone), orphans, left)
+
+    async def _remove_if_ended(self, session: str) -> bool:
+        """False if it lives again, or is gone, since it was chosen."""
+        try:
+            await self._remove(session, check=True)
+        except StoreError as error:
+            if isinstance(error, StoreFailed):
+                raise
+            return False
+        return True
+
+    async def _remove(self, session: str, *, check: bool = False) -> None:
+        """The record first: latents without one are rubbish, a record without latents would be a lie."""
+
+        def work(connection: Connection) -> None:
+            if check and queries.record_of(connection, session).live:
+                raise SessionLive(session)
+            queries.delete_session(connection, session)
+
+        await self._writer.do(work)
+        await asyncio.to_thread(remove_latents, self.folder, session)
+
+    async def _read(self, work: Callable[[Connection], T]) -> T:
+        def run() -> T:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except SQLAlchemyError as error:
+                raise StoreFailed(f"the store cannot be read: {error.__cause__ or error}") from error
+
+        return await asyncio.get_running_loop().run_in_executor(self._readers, run)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        (folder / LATENTS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"the store's folder {folder} cannot be made: {error.strerror}") from error
+
+
+def _begin(engine: Engine) -> None:
+    """Raises ConfigError."""
+    try:
+        with engine.execution_options(writes=True).begin() as connection:
+            prepare(connection)
+            queries.end_all(connection, reason="interrupted", at=time.time())
+    except SQLAlchemyError as error:
+        raise ConfigError(f"the store {engine.url.database} cannot be opened: {error.__cause__ or error}") from error
+
+
+def _cursor(record: SessionRecord) -> str:
+    return base64.urlsafe_b64encode(f"{record.created_at!r} {record.id}".encode()).decode().rstrip("=")
+
+
+def _read_cursor(cursor: str) -> queries.Place:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        created_at, session = text.split(" ")
+        return float(created_at), session
+    except (binascii.Error, ValueError) as error:
+        raise CursorInvalid(cursor) from error
