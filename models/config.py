@@ -106,6 +106,52 @@ class VideoConfig:
         return self.width // self.latent_stride
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Umt5Config:
+    """The encoder half of a UMT5; the defaults are UMT5-XXL, which the published presets read prompts with."""
+
+    vocabulary: int = 256_384
+    dim: int = 4096
+    heads: int = 64
+    head_dim: int = 64
+    ffn_dim: int = 10_240
+    layers: int = 24
+    buckets: int = 32
+    """Buckets of the relative position, both directions together."""
+    max_distance: int = 128
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        for name in ("vocabulary", "dim", "heads", "head_dim", "ffn_dim", "layers", "buckets", "max_distance"):
+            _require(getattr(self, name) > 0, name, "a positive number", getattr(self, name))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WanVaeConfig:
+    """The causal VAE of Wan2.1; the defaults are the published one (longlive-spec 7.1, 7.2)."""
+
+    dim: int = 96
+    z_dim: int = 16
+    dim_mult: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    mean: tuple[float, ...] = (
+        *(-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508),
+        *(0.4134, -0.0715, 0.5517, -0.3632, -0.1922, -0.9497, 0.2503, -0.2921),
+    )
+    """Of each raw latent channel; what the transformer sees is (raw - mean) / std."""
+    std: tuple[float, ...] = (
+        *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
+        *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
+    )
+
+    def __post_init__(self) -> None:
+        _require(min(self.dim, self.z_dim, self.num_res_blocks, *self.dim_mult) > 0, "vae", "positive sizes", self)
+        for name in ("mean", "std"):
+            found = getattr(self, name)
+            _require(len(found) == self.z_dim, name, f"{self.z_dim} numbers, one a channel", found)
+        _require(min(self.std) > 0, "std", "positive numbers", self.std)
+
+
 def _require(holds: bool, field: str, expected: str, found: object) -> None:
     if not holds:
         raise ConfigError(f"{field} must be {expected}, not {found!r}", field=field)

@@ -11,7 +11,7 @@ import torch
 
 from models.config import VideoConfig
 from models.errors import ConfigError, PresetError
-from models.presets import DEMO, LONGLIVE_1_3B, PRESETS, WAN_14B, Preset, get_preset
+from models.presets import DEMO, LONGLIVE_1_3B, PRESETS, SELF_FORCING_1_3B, WAN_14B, Preset, get_preset
 from models.text import WordEncoder, WordEncoderConfig, split_words
 from models.tiny_decoder import TinyDecoderConfig
 from models.train.bundle import DemoSizes
@@ -28,6 +28,7 @@ def parameters(preset: Preset) -> int:
 
 def test_the_published_sizes_have_the_published_parameters() -> None:
     assert parameters(LONGLIVE_1_3B) == 1_418_996_800
+    assert parameters(SELF_FORCING_1_3B) == 1_418_996_800
     assert parameters(WAN_14B) == 14_288_491_584
 
 
@@ -36,9 +37,7 @@ def test_the_demo_fits_in_the_repository() -> None:
     vocabulary = ("<pad>", "<unk>", *VOCABULARY)
     with torch.device("meta"):
         others = (WordEncoder(replace(DEMO.text, vocabulary=vocabulary)), LinearCodec())
-    count = parameters(DEMO) + sum(
-        tensor.numel() for module in others for tensor in module.state_dict().values()
-    )
+    count = parameters(DEMO) + sum(tensor.numel() for module in others for tensor in module.state_dict().values())
     assert 2 * count < 8 * 10**6  # bytes, in half precision
 
 
@@ -62,15 +61,21 @@ def test_what_a_preset_says_of_itself() -> None:
     assert (LONGLIVE_1_3B.width, LONGLIVE_1_3B.height) == (832, 480)
     for preset in PRESETS:
         assert preset.window.positions == "relative"
-        assert (preset.window.window_frames, preset.window.sink_frames) == (12, 3)
+        assert (preset.window.window_frames, preset.window.sink_frames) == (
+            21 if preset is SELF_FORCING_1_3B else 12,
+            3,
+        )
         assert preset.licence.url.startswith("https://")
+        assert preset.licence.accept_required == (not preset.licence.commercial)
     assert not LONGLIVE_1_3B.licence.commercial
+    assert DEMO.licence.commercial
 
 
 def test_a_decoder_of_the_preset_takes_its_latents() -> None:
     for preset in PRESETS:
         codecs = {"linear": LinearCodec().config.channels, "tiny": TinyDecoderConfig().latent_channels}
         assert codecs[preset.decoder] == preset.video.latent_channels
+        assert preset.vae is None or preset.vae.z_dim == preset.video.latent_channels
     codec = LinearCodec()
     latent = torch.zeros(64, DEMO.video.latent_height, DEMO.video.latent_width)
     pixels, _ = codec.decode(latent, codec.start())
@@ -93,7 +98,9 @@ def test_presets_are_found_by_name() -> None:
 
 @pytest.mark.parametrize("name", ["", "Demo", "demo ", "x" * 10_000])
 def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
-    with pytest.raises(PresetError, match=r"expected a model out of demo, longlive-1\.3b, wan-14b") as caught:
+    with pytest.raises(
+        PresetError, match=r"expected a model out of demo, longlive-1\.3b, self-forcing-1\.3b, wan-14b"
+    ) as caught:
         get_preset(name)
     assert (caught.value.code, caught.value.field) == ("model_unknown", "model")
     assert len(str(caught.value)) < 250
@@ -101,11 +108,10 @@ def test_an_unknown_name_lists_the_known_ones(name: str) -> None:
 
 def test_a_preset_without_weights_says_so() -> None:
     DEMO.require_available()
-    for preset in (LONGLIVE_1_3B, WAN_14B):
-        assert not preset.available
-        with pytest.raises(PresetError, match="weights are loaded in a later release") as caught:
-            preset.require_available()
-        assert (caught.value.code, caught.value.field) == ("model_unavailable", "model")
+    assert not WAN_14B.available
+    with pytest.raises(PresetError, match="wan-14b cannot be served with its weights yet: no causal") as caught:
+        WAN_14B.require_available()
+    assert (caught.value.code, caught.value.field) == ("model_unavailable", "model")
 
 
 def wide(width: int, channels: int) -> VideoConfig:
