@@ -129,7 +129,7 @@ class ServiceConfig(BaseModel):
     store_max_bytes: int = Field(
         20 * 1024**3,
         ge=0,
-        description="Room for latents; where they need more, the sessions that ended first are deleted before their time.",
+        description="Room for latents; where they need more, those that ended first are deleted early.",
     )
     store_sweep_interval: float = Field(
         300.0, gt=0, description="Time between two looks at what is kept no longer; one is made at the start."
@@ -206,6 +206,17 @@ def load_config(
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"setting {name} is {first['input']!r}: {first['msg']}") from None
+
+
+def store_folder(config: ServiceConfig, *, environment: Mapping[str, str] | None = None) -> Path:
+    """Where the store lies: where the setting says, else in the user's folder for data."""
+    if config.store_dir is not None:
+        return config.store_dir
+    variables = os.environ if environment is None else environment
+    data = variables.get("XDG_DATA_HOME", "")
+    # A relative path there counts as none, as the directory specification says.
+    base = Path(data) if data.startswith("/") else Path.home() / ".local" / "share"
+    return base / "longtake"
 
 
 def _read_file(file: Path) -> dict[str, object]:
