@@ -15,6 +15,7 @@ TENSOR = "latents"
 """Name of the only tensor in a file."""
 _SUFFIX = ".safetensors"
 _DIGITS = 8
+_OPENING = "opening-"
 _SESSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
@@ -28,6 +29,16 @@ def session_folder(root: Path, session: str) -> Path:
 def latent_path(root: Path, session: str, *, sequence: int) -> Path:
     """The file of chunk `sequence`."""
     return session_folder(root, session) / f"{sequence:0{_DIGITS}d}{_SUFFIX}"
+
+
+def opening_path(root: Path, session: str, *, block: int) -> Path:
+    """The file of a block that a session was given to begin with, which may not have been shown yet."""
+    return session_folder(root, session) / f"{_OPENING}{block:04d}{_SUFFIX}"
+
+
+def opening_files(folder: Path) -> tuple[Path, ...]:
+    """The blocks that a session was given, in order."""
+    return tuple(sorted(folder.glob(f"{_OPENING}*{_SUFFIX}")))
 
 
 def unfinished_path(path: Path) -> Path:

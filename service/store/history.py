@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from service.latent_files import latent_path, session_folder
+from service.latent_files import latent_path, opening_files, session_folder
 from service.store import queries
 from service.store.failures import ForkPointInvalid, LatentsMissing, StoreFailed
 from service.store.records import (
@@ -78,11 +78,17 @@ def copy_history(connection: Connection, record: SessionRecord, *, course: Store
 
 
 def link_latents(folder: Path, source: str, *, target: str, rows: Iterable[ChunkRow]) -> None:
-    """Give the latents of a course to the session `target`. Raises LatentsMissing or StoreFailed."""
+    """Give the latents of a course, and of blocks that were given, to the session `target`. Raises LatentsMissing or StoreFailed."""
+    links = {
+        latent_path(folder, source, sequence=row.sequence): latent_path(folder, target, sequence=row.block)
+        for row in rows
+    }
+    own = session_folder(folder, target)
+    links |= {path: own / path.name for path in opening_files(session_folder(folder, source))}
     try:
-        session_folder(folder, target).mkdir(parents=True, exist_ok=True)
-        for row in rows:
-            os.link(latent_path(folder, source, sequence=row.sequence), latent_path(folder, target, sequence=row.block))
+        own.mkdir(parents=True, exist_ok=True)
+        for theirs, ours in links.items():
+            os.link(theirs, ours)
     except FileNotFoundError as error:
         raise LatentsMissing(f"the latents of session {source} are not all there: {error.filename}") from error
     except OSError as error:
