@@ -50,14 +50,18 @@ def read_course(connection: Connection, session: str, *, point: CoursePoint = NO
     block = point.block if point.block is not None else _end(connection, session, course=course, past=past)
     if not 0 <= block <= len(course):
         raise ForkPointInvalid(f"a block of session {session} to go on from is 0..{len(course)}, not {block}")
-    texts = [
-        event.text
-        for event in queries.events_of(connection, session)
-        # What took effect with the chunk itself counts: a take may begin there.
-        if event.engine and (past is None or event.sequence <= past)
-    ]
+    texts = [event.text for event in queries.events_of(connection, session) if event.engine and _counts(event, point)]
     held = tuple(texts[place] for place in events_before(texts, block))
     return StoredCourse(journal_text(record, held), held, course[:block], record.next_sequence)
+
+
+def _counts(event: StoredEvent, point: CoursePoint) -> bool:
+    """It took effect before the point; or it is the take that begins there, if the chunk to be made anew began one."""
+    if point.before_sequence is None or event.sequence < point.before_sequence:
+        return True
+    document = json.loads(event.text)
+    begins = document["type"] == "take" and document["block"] == point.block
+    return begins and event.sequence == point.before_sequence
 
 
 def _end(connection: Connection, session: str, *, course: tuple[ChunkRow, ...], past: int | None) -> int:
@@ -78,7 +82,10 @@ def copy_history(connection: Connection, record: SessionRecord, *, course: Store
 
 
 def link_latents(folder: Path, source: str, *, target: str, rows: Iterable[ChunkRow]) -> None:
-    """Give the latents of a course, and of blocks that were given, to the session `target`. Raises LatentsMissing or StoreFailed."""
+    """Give the latents of a course, and of blocks that were given, to the session `target`.
+
+    Raises LatentsMissing or StoreFailed.
+    """
     links = {
         latent_path(folder, source, sequence=row.sequence): latent_path(folder, target, sequence=row.block)
         for row in rows

@@ -7,6 +7,7 @@ after a `kill -9`; reads see whole commits only; a live session is never deleted
 import asyncio
 import base64
 import binascii
+import math
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -144,6 +145,10 @@ class SessionStore:
 
         return await self._read(work)
 
+    async def journal(self, session: str) -> tuple[str, ...]:
+        """The texts of `events`."""
+        return tuple(event.text for event in await self.events(session))
+
     async def course(self, session: str, point: CoursePoint = NOW) -> StoredCourse:
         """How the session goes on from a point, by default from its end. Raises ForkPointInvalid."""
         return await self._read(lambda connection: read_course(connection, session, point=point))
@@ -256,6 +261,8 @@ def _read_cursor(cursor: str) -> queries.Place:
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
         created_at, session = text.split(" ")
+        if not math.isfinite(float(created_at)):
+            raise CursorInvalid(cursor)
         return float(created_at), session
     except (binascii.Error, ValueError) as error:
         raise CursorInvalid(cursor) from error
