@@ -11,6 +11,7 @@ from torch import nn
 
 from models.attention import Kernel, check_kernel
 from models.errors import ConfigError
+from models.fill import load_all
 from models.fingerprint import numerics
 from models.generator import Generator
 from models.parts import assemble
@@ -20,7 +21,7 @@ from models.text import CachedTextEncoder, WordEncoder, WordEncoderConfig
 from models.tiny_decoder import TinyDecoder, TinyDecoderConfig
 from models.transformer import Transformer
 from models.vae import LinearCodec, LinearCodecConfig, StreamDecoder
-from models.weights import DIGEST_KEY, load_all, read_safetensors, read_words
+from models.weights import DIGEST_KEY, read_safetensors, read_words
 
 VOCABULARY_KEY = "vocabulary"
 LATENT_DTYPES = {"float32": torch.float16, "bfloat16": torch.bfloat16}

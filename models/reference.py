@@ -21,10 +21,11 @@ from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, Positions, SinkPolicy, WindowSpec, WindowState
 from models.config import SamplerConfig, TransformerConfig
 from models.errors import WeightsError
+from models.fill import load_into
 from models.passes import CachedPasses
 from models.sampler import Schedule, add_noise, make_schedule, to_x0
 from models.transformer import Transformer
-from models.weights import load_into, read_safetensors
+from models.weights import read_safetensors
 
 Quantity = Literal["velocity", "next_input", "latent"]
 

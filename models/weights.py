@@ -1,29 +1,54 @@
 """Files of weights: the only module that opens them.
 
 A file written here carries its format and a SHA-256 over everything else in it; one that does not match its
-digest is refused, and so is a truncated one. Loading is strict, and all or nothing: every missing,
-unexpected, misshapen or non-finite tensor is named in one error, and no module is touched unless all fit.
-Knows nothing of what the tensors mean.
+digest is refused, and so is a truncated one. Files of others (`open_tensors`) are read one tensor at a time, and a
+pickle in one may hold tensors and nothing that runs. Knows nothing of what the tensors mean or of where they go
+(fill.py).
 """
 
 import hashlib
 import json
 import os
+import pickle
+import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
+from typing import Any, Final, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from models.errors import WeightsError
 
 FORMAT = "longtake-1"
 FORMAT_KEY = "format"
 DIGEST_KEY = "sha256"
+INDEX_SUFFIX: Final = ".safetensors.index.json"
+PICKLE_SUFFIXES: Final = (".pt", ".pth")
+USUAL_KEYS: Final = ("generator", "generator_ema", "model", "generator_lora")
+"""The dictionaries of a training checkpoint that hold weights, in the order in which they are taken."""
+WINDOWS: Final = 16
+"""A file is mapped anew after each sixteenth of it, so that what was read of it does not stay in memory."""
+_DTYPES: Final = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +84,128 @@ def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mappi
     _replace_file(path, save(stored, metadata=notes))
 
 
+@dataclass(frozen=True, slots=True)
+class TensorFact:
+    """What is known of a tensor before it is read."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def nbytes(self) -> int:
+        return prod(self.shape) * self.dtype.itemsize
+
+
+class TensorReader(Protocol):
+    """A file in which tensors are known by name and read one at a time."""
+
+    @property
+    def source(self) -> Path: ...
+
+    @property
+    def facts(self) -> Mapping[str, TensorFact]:
+        """By name, in the order in which they lie in the file."""
+        ...
+
+    def read(self, name: str) -> Tensor:
+        """A view of the file: to be copied, and dropped before the next is read. Raises WeightsError."""
+        ...
+
+
+class _MappedFile(ABC):
+    """A file that is mapped into memory, and mapped anew as it is read."""
+
+    def __init__(self, source: Path, facts: Mapping[str, TensorFact]) -> None:
+        self.source: Final = source
+        self.facts: Final = facts
+        self._window = sum(fact.nbytes for fact in facts.values()) // WINDOWS
+        self._mapped: Any = None
+        self._read = 0
+
+    @abstractmethod
+    def _map(self) -> Any: ...
+
+    @abstractmethod
+    def _take(self, name: str) -> Tensor: ...
+
+    def read(self, name: str) -> Tensor:
+        if self._mapped is None or self._read > self._window:
+            self._mapped, self._read = None, 0
+            self._mapped = self._map()
+        self._read += self.facts[name].nbytes
+        return self._take(name)
+
+
+class _SafetensorsFile(_MappedFile):
+    def __init__(self, source: Path) -> None:
+        with _opened(source) as file:
+            slices = {name: file.get_slice(name) for name in file.offset_keys()}
+            facts = {name: _slice_fact(source, name, found) for name, found in slices.items()}
+        super().__init__(source, facts)
+
+    def _map(self) -> Any:
+        return _opened(self.source)
+
+    def _take(self, name: str) -> Tensor:
+        tensor: Tensor = self._mapped.get_tensor(name)
+        return tensor
+
+
+class _PickledFile(_MappedFile):
+    """A file that torch wrote. Only tensors are unpickled (`weights_only`), and only mapped, not read."""
+
+    def __init__(self, source: Path, key: str | None) -> None:
+        self._key = key
+        tensors = _select(_unpickle(source), key, source)
+        super().__init__(source, {name: TensorFact(tuple(t.shape), t.dtype) for name, t in tensors.items()})
+
+    def _map(self) -> Any:
+        return _select(_unpickle(self.source), self._key, self.source)
+
+    def _take(self, name: str) -> Tensor:
+        tensor: Tensor = self._mapped[name]
+        return tensor
+
+
+class _ShardedFile:
+    """Several safetensors files with an index that says which holds what; it has to be right about all of them."""
+
+    def __init__(self, source: Path) -> None:
+        self.source: Final = source
+        places = _read_index(source)
+        self._shards = {shard: _SafetensorsFile(source.parent / shard) for shard in sorted(set(places.values()))}
+        found = {(shard, name) for shard, file in self._shards.items() for name in file.facts}
+        wrong = sorted({(shard, name) for name, shard in places.items()} ^ found)
+        if wrong:
+            listed = "; ".join(
+                f"{shard}: {'unlisted' if (shard, name) in found else 'missing'} {name}" for shard, name in wrong
+            )
+            raise WeightsError(f"{source}: {len(wrong)} tensors are not where it says: {listed}", field="model")
+        self._places = places
+        self.facts: Final = {name: fact for file in self._shards.values() for name, fact in file.facts.items()}
+
+    def read(self, name: str) -> Tensor:
+        return self._shards[self._places[name]].read(name)
+
+
+def open_tensors(source: Path, *, key: str | None = None) -> TensorReader:
+    """A safetensors file, an index of several, or a file that torch wrote; no tensor is read yet.
+
+    `key` names the dictionary of a training checkpoint that holds the weights; without it the first usual one is
+    taken, or the file itself where it is one dictionary of tensors. Raises WeightsError, which names the file.
+    """
+    if not source.is_file():
+        raise WeightsError(f"{source}: expected a file of weights, found none", field="model")
+    if source.name.endswith(INDEX_SUFFIX):
+        return _ShardedFile(source)
+    if source.suffix == ".safetensors":
+        return _SafetensorsFile(source)
+    if source.suffix in PICKLE_SUFFIXES:
+        return _PickledFile(source, key)
+    known = ", ".join((".safetensors", INDEX_SUFFIX, *PICKLE_SUFFIXES))
+    raise WeightsError(f"{source}: expected a file that ends with one of {known}", field="model")
+
+
 def read_words(metadata: Mapping[str, str], key: str, *, source: Path) -> tuple[str, ...]:
     """A list of words kept as JSON in a file's metadata (the vocabulary)."""
     text = metadata.get(key)
@@ -74,72 +221,64 @@ def read_words(metadata: Mapping[str, str], key: str, *, source: Path) -> tuple[
     return tuple(words)
 
 
-def load_into(module: nn.Module, tensors: Mapping[str, Tensor], *, prefix: str = "", source: Path) -> None:
-    """Fills the module from the tensors whose names begin with `prefix`; `source` is named in errors."""
-    own = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-    load_all({prefix: module}, own, source=source)
+def _opened(source: Path) -> Any:
+    try:
+        return safe_open(source, framework="pt")
+    except FileNotFoundError:
+        raise WeightsError(f"{source}: expected a file of weights, found none", field="model") from None
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{source}: expected a whole safetensors file: {error}", field="model") from error
 
 
-def load_all(modules: Mapping[str, nn.Module], tensors: Mapping[str, Tensor], *, source: Path) -> None:
-    """Fills several modules, keyed by the prefix of their names; no tensor may be left over.
-
-    Tensors are cast to the module's dtype and moved to its device; a module on the meta device gets them on
-    the CPU, as copies.
-    """
-    problems = [
-        f"unexpected {name} {list(tensor.shape)}"
-        for name, tensor in tensors.items()
-        if not name.startswith(tuple(modules))
-    ]
-    ready: list[tuple[nn.Module, dict[str, Tensor]]] = []
-    for prefix, module in modules.items():
-        found = {name: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        converted, wrong = _match(module, found, prefix)
-        problems += wrong
-        ready.append((module, converted))
-    if problems:
-        listed = "; ".join(problems)
-        raise WeightsError(f"{source}: {len(problems)} tensors do not fit: {listed}", field="model")
-    for module, converted in ready:
-        on_meta = any(tensor.is_meta for tensor in module.state_dict().values())
-        module.load_state_dict(converted, strict=True, assign=on_meta)
+def _slice_fact(source: Path, name: str, found: Any) -> TensorFact:
+    dtype = _DTYPES.get(found.get_dtype())
+    if dtype is None:
+        message = f"{source}: {name}: expected one of {', '.join(_DTYPES)}, found {found.get_dtype()}"
+        raise WeightsError(message, field="model")
+    return TensorFact(tuple(found.get_shape()), dtype)
 
 
-def _match(
-    module: nn.Module, found: Mapping[str, Tensor], prefix: str
-) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors as the module wants them, and what is wrong with them."""
-    wanted: dict[str, Tensor] = {prefix + name: tensor for name, tensor in module.state_dict().items()}
-    problems = [f"unexpected {name} {list(found[name].shape)}" for name in found if name not in wanted]
-    converted: dict[str, Tensor] = {}
-    for name, target in wanted.items():
-        tensor = found.get(name)
-        if tensor is None:
-            problems.append(f"missing {name}, expected {list(target.shape)}")
-            continue
-        problem = _mismatch(tensor, target)
-        if problem is not None:
-            problems.append(f"{name}: {problem}")
-            continue
-        cast = _convert(tensor, target)
-        if not bool(torch.isfinite(cast).all()):
-            problems.append(f"{name}: expected finite values as {cast.dtype}, found others")
-        converted[name.removeprefix(prefix)] = cast
-    return converted, problems
+def _read_index(source: Path) -> dict[str, str]:
+    try:
+        index = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{source}: expected an index in JSON: {error}", field="model") from error
+    places = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(places, dict) or not places:
+        raise WeightsError(f"{source}: expected a weight_map from tensors to files, found none", field="model")
+    for name, shard in places.items():
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            message = f"{source}: {name}: expected the name of a file beside the index, found {shard!r}"
+            raise WeightsError(message, field="model")
+    return places
 
 
-def _mismatch(tensor: Tensor, target: Tensor) -> str | None:
-    if tensor.shape != target.shape:
-        return f"expected shape {list(target.shape)}, found {list(tensor.shape)}"
-    if tensor.dtype != target.dtype and not (tensor.is_floating_point() and target.is_floating_point()):
-        return f"expected {target.dtype}, found {tensor.dtype}"
-    return None
+def _unpickle(source: Path) -> Any:
+    try:
+        # Files of before 2020 are no archives and cannot be mapped; they are read whole.
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
+    except pickle.UnpicklingError as error:
+        # torch's message ends with advice to switch the check off.
+        reason = str(error).split("\n\t", 1)[-1].split("\n", 1)[0] if "\n\t" in str(error) else str(error)
+        message = f"{source}: expected tensors and nothing else: {reason.strip()}"
+        raise WeightsError(message, field="model") from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+        # What a damaged archive makes the reader run into depends on where it is damaged.
+        raise WeightsError(f"{source}: expected a whole file that torch wrote: {error}", field="model") from error
 
 
-def _convert(tensor: Tensor, target: Tensor) -> Tensor:
-    if target.is_meta:
-        return tensor.to(dtype=target.dtype, copy=True)
-    return tensor.to(dtype=target.dtype, device=target.device)
+def _select(loaded: Any, key: str | None, source: Path) -> dict[str, Tensor]:
+    """The dictionary of tensors in what a file holds."""
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(f"{source}: expected a dictionary of tensors, found {type(loaded).__name__}", field="model")
+    wanted = USUAL_KEYS if key is None else (key,)
+    inner = next((loaded[name] for name in wanted if isinstance(loaded.get(name), Mapping)), None)
+    chosen = loaded if inner is None else inner
+    strange = [f"{name} ({type(value).__name__})" for name, value in chosen.items() if not isinstance(value, Tensor)]
+    if strange:
+        expected = f"tensors, or a dictionary of them as {' or '.join(wanted)}" if inner is None else "tensors"
+        raise WeightsError(f"{source}: expected {expected}, found {'; '.join(strange)}", field="model")
+    return dict(chosen)
 
 
 def _plain_copy(tensor: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from models import weights
 from models.errors import EngineError, WeightsError
-from models.weights import load_all, load_into, read_safetensors, read_words, write_safetensors
+from models.fill import load_all, load_into
+from models.weights import read_safetensors, read_words, write_safetensors
 
 SOURCE = Path("small.safetensors")
 
