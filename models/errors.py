@@ -7,6 +7,7 @@
     ├── PromptError                an empty, oversized or ill-weighted prompt
     ├── ChangeError                a prompt change with an unknown mode, sink policy or length
     ├── SeedError                  a seed out of range
+    ├── OpeningError               a picture or clip that a stream cannot begin with
     ├── RestoreError               a journal, latents or snapshot that do not belong together
     └── PositionLimitError         absolute positions are used up; the stream has to end or cut
 
@@ -48,6 +49,10 @@ class ChangeError(EngineError):
 
 class SeedError(EngineError):
     code = "seed_invalid"
+
+
+class OpeningError(EngineError):
+    code = "picture_invalid"
 
 
 class RestoreError(EngineError):

@@ -16,10 +16,12 @@ from cache.recache import Mode, rebuild
 from cache.snapshot import take_snapshot
 from cache.window import PassPlan, SinkPolicy, WindowError, WindowState
 from models.errors import PositionLimitError, RestoreError
-from models.journal import Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, check_event
+from models.journal import Journal, OpeningEvent, PromptEvent, TakeEvent, Timeline, WeightedPrompt, check_event
 from models.memory import MemoryPlan, plan_memory
 from models.noise import NoiseKey, check_seed, draw_noise
+from models.opening import Opening, clip_opening, picture_opening, stored_opening
 from models.parts import Parts
+from models.picture import read_picture
 from models.prompts import embedding_at
 from models.restore import put_text, stand_at
 from models.sampler import denoise_block, to_x0
@@ -82,12 +84,24 @@ class Generator:
         """How the text encoder reads a prompt: how far, and which words it does not know."""
         return self.parts.text_encoder.encode(text)
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> Stream:
-        """A new stream. Raises SeedError or PromptError."""
+    def picture_opening(self, data: bytes) -> Opening:
+        """A beginning for `start`: the picture in a PNG, JPEG or WebP file, held for one block. Raises OpeningError."""
+        return picture_opening(self.parts, read_picture(data, width=self.preset.width, height=self.preset.height))
+
+    def clip_opening(self, frames: RGB24) -> Opening:
+        """A beginning for `start`: as many blocks as frames [T, H, W, 3] of the preset's size fill."""
+        return clip_opening(self.parts, frames)
+
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Opening | None = None) -> Stream:
+        """A new stream; its first blocks are those of the opening. Raises SeedError or PromptError."""
         check_seed(seed)
         first = PromptEvent(block=0, prompts=tuple(prompts))
         check_event(first)
-        return self._new_stream(Journal(model=self.preset.name, seed=seed, fingerprint="", events=(first,)))
+        given = opening.blocks if opening is not None else ()
+        events = (first, OpeningEvent(blocks=len(given))) if given else (first,)
+        stream = self._new_stream(Journal(model=self.preset.name, seed=seed, fingerprint="", events=events))
+        stream.opening = given
+        return stream
 
     def set_prompt(
         self,
@@ -129,7 +143,8 @@ class Generator:
         self._take_effect(stream, timings)
         plan = self._plan_block(stream)
         with timings.measure("denoise"):
-            latents = self._denoise(stream, plan, interrupted)
+            given = stream.given
+            latents = self._denoise(stream, plan, interrupted) if given is None else given.to(self.parts.device)
         if latents is None:
             # What took effect stays done, so its time belongs to the block; the passes given up do not.
             timings.denoise = 0.0
@@ -183,14 +198,16 @@ class Generator:
         """A stream at the end of block `block` - 1, from which `step` goes on as the journal's own did, bit for bit.
 
         Without a snapshot by clean-pass replay, which reads some of the blocks before `block` from `latents`. What
-        the journal holds from `block` on takes effect as it did. Raises RestoreError where things do not belong
-        together or latents are missing.
+        the journal holds from `block` on takes effect as it did; all blocks of an opening are read. Raises
+        RestoreError where things do not belong together or latents are missing.
         """
         check_seed(journal.seed)
         if journal.model != self.preset.name:
             message = f"the journal is of model {journal.model!r}, this engine serves {self.preset.name!r}"
             raise RestoreError(message, field="model")
         stream = self._new_stream(journal)
+        given = Timeline.of(journal.events).given
+        stream.opening = stored_opening(self.parts, latents, blocks=given).blocks
         stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
         return stream
 
@@ -238,6 +255,7 @@ class Generator:
             if isinstance(event, TakeEvent):
                 stream.take = event.take
                 continue
+            assert isinstance(event, PromptEvent), "an opening has taken effect when its stream begins"
             stream.events.append(event)
             stream.unshown.append(event.event_id)
             stream.blending = event

@@ -21,6 +21,8 @@ MAX_PROMPT_CHARACTERS = 2000
 MAX_WEIGHTED_PROMPTS = 8
 MAX_WEIGHT = 1e6
 MAX_TRANSITION_CHUNKS = 64
+MAX_OPENING_BLOCKS = 32
+"""Blocks that a stream may be given at its beginning."""
 JOURNAL_VERSION = 1
 MAX_MESSAGE = 200
 """Characters of a refused document that its error repeats."""
@@ -59,7 +61,15 @@ class TakeEvent:
     take: int
 
 
-Event = PromptEvent | TakeEvent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpeningEvent:
+    """The first `blocks` blocks were given, by a picture or a clip, not made; in every take."""
+
+    blocks: int
+    block: int = 0
+
+
+Event = PromptEvent | TakeEvent | OpeningEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +102,11 @@ class Journal:
         return Journal(model=read["model"], seed=read["seed"], fingerprint=read["fingerprint"], events=events)
 
 
-_NAMES: dict[type, str] = {PromptEvent: "prompt", TakeEvent: "take"}
+_NAMES: dict[type, str] = {PromptEvent: "prompt", TakeEvent: "take", OpeningEvent: "opening"}
 
 _JOURNAL_FIELDS = {"version": int, "model": str, "seed": int, "fingerprint": str, "events": list}
 _TAKE_FIELDS = {"type": str, "block": int, "take": int}
+_OPENING_FIELDS = {"type": str, "blocks": int, "block": int}
 _PROMPT_FIELDS = {
     "type": str,
     "block": int,
@@ -113,6 +124,8 @@ def _read_event(document: object) -> Event:
     if kind == "take":
         read = _read_object(document, _TAKE_FIELDS, what="event")
         return TakeEvent(block=_counted(read, "block"), take=_counted(read, "take"))
+    if kind == "opening":
+        return _read_opening(_read_object(document, _OPENING_FIELDS, what="event"))
     if kind == "prompt":
         read = _read_object(document, _PROMPT_FIELDS, what="event")
         prompts = (_read_object(prompt, _WEIGHTED_FIELDS, what="prompt") for prompt in read["prompts"])
@@ -121,7 +134,15 @@ def _read_event(document: object) -> Event:
         event = PromptEvent(block=_counted(read, "block"), prompts=weighted, **given)
         check_event(event)
         return event
-    raise RestoreError(f"a journal's event must be of type prompt or take, not {_short(kind)}", field="type")
+    raise RestoreError(f"a journal's event must be of type prompt, take or opening, not {_short(kind)}", field="type")
+
+
+def _read_opening(read: Mapping[str, Any]) -> OpeningEvent:
+    if read["block"] != 0 or not 1 <= read["blocks"] <= MAX_OPENING_BLOCKS:
+        found = f"{_short(read['blocks'])} at block {_short(read['block'])}"
+        message = f"an opening must be of 1..{MAX_OPENING_BLOCKS} blocks at block 0, not {found}"
+        raise RestoreError(message, field="blocks")
+    return OpeningEvent(blocks=read["blocks"])
 
 
 def _read_object(document: object, fields: Mapping[str, type], *, what: str) -> dict[str, Any]:
@@ -197,6 +218,11 @@ class Timeline:
         assert isinstance(first, PromptEvent), first
         return first
 
+    @property
+    def given(self) -> int:
+        """How many blocks the stream was given at its beginning."""
+        return next((event.blocks for event in self.events if isinstance(event, OpeningEvent)), 0)
+
     @staticmethod
     def of(events: Iterable[Event]) -> "Timeline":
         """Drop what rewinds took back. Raises RestoreError unless it begins with a prompt and blocks rise."""
@@ -205,8 +231,10 @@ class Timeline:
             if not kept and not (isinstance(event, PromptEvent) and event.block == 0):
                 raise RestoreError(f"a journal must begin with a prompt at block 0, not {event}", field="events")
             if isinstance(event, TakeEvent):
-                # The prompt a stream began with stays, also in a rewind to its beginning.
-                kept = kept[:1] + [other for other in kept[1:] if other.block < event.block]
+                # What a stream began with stays, also in a rewind to its beginning.
+                kept = kept[:1] + [other for other in kept[1:] if _outlasts(other, event)]
+            elif isinstance(event, OpeningEvent) and len(kept) != 1:
+                raise RestoreError("an opening must be right behind the first prompt of a journal", field="events")
             elif kept and event.block < kept[-1].block:
                 message = f"journal blocks must rise, found {event.block} after {kept[-1].block}"
                 raise RestoreError(message, field="events")
@@ -218,8 +246,12 @@ class Timeline:
     def split(self, block: int) -> tuple[tuple[Event, ...], tuple[Event, ...]]:
         """What holds at the end of block - 1, a take that begins with `block` included, and what is to come."""
         first, *rest = self.events
-        past = [event for event in rest if event.block < block + isinstance(event, TakeEvent)]
+        past = [event for event in rest if event.block < block + isinstance(event, TakeEvent | OpeningEvent)]
         return (first, *past), tuple(event for event in rest if event not in past)
+
+
+def _outlasts(event: Event, rewind: TakeEvent) -> bool:
+    return event.block < rewind.block or isinstance(event, OpeningEvent)
 
 
 def changes(events: Sequence[Event], *, before: int) -> list[Change]:

@@ -132,6 +132,8 @@ class Stream:
     """The prompts of it that made the present take."""
     future: deque[Event] = field(default_factory=deque)
     """Events of a restored journal, and changes asked for, that take effect at blocks to come."""
+    opening: tuple[Tensor, ...] = ()
+    """Latents of the blocks it was given, [F, C, H, W] each, in host memory."""
     embedding: Tensor | None = None
     """The text that `text` was computed from."""
     blending: PromptEvent | None = None
@@ -157,6 +159,13 @@ class Stream:
     @property
     def scene_block(self) -> int:
         return self.next_block - self.scene_start
+
+    @property
+    def given(self) -> Tensor | None:
+        """The next block's latents, where it was given. A cut before the opening's end gives up the rest of it."""
+        if self.scene_start > 0 or self.next_block >= len(self.opening):
+            return None
+        return self.opening[self.next_block]
 
     def scene_frames(self, first: int, count: int) -> Tensor:
         """Latent frames first..first+count-1 of the scene, [1, count, C, H, W], from the remembered ones."""

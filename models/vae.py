@@ -9,7 +9,7 @@ Knows nothing of the transformer, of prompts, or of how frames are encoded for t
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,15 @@ class StreamDecoder(Protocol):
 
     def decode(self, latent_CHW: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Pixels float [T, 3, H, W] in [0, 1], and the state after this latent frame."""
+        ...
+
+
+@runtime_checkable
+class ClipEncoder(StreamDecoder, Protocol):
+    """A decoder that can also encode: what a stream may begin with."""
+
+    def encode(self, clip_T3HW: Tensor) -> Tensor:
+        """Latent frames [F, C, H, W] of a scene's first frames, in [0, 1]; T as the frame counts of F add up to."""
         ...
 
 

@@ -31,6 +31,9 @@ ROOMS: tuple[Room, ...] = (
     room("cache.window"),
     room("models", "models cache torch numpy safetensors", never="models.train"),
     room("models.attention", "models cache torch xformers", never="models.train"),
+    # What reads files of other makers is one file each, so that the rest of the room needs none of these packages.
+    room("models.picture", "models numpy PIL"),
+    room("models.clip", "models numpy PIL av"),
     room("models.train", "models cache torch numpy safetensors PIL tqdm"),
     room("service"),
     room("service.errors"),

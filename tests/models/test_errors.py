@@ -7,6 +7,7 @@ from models.errors import (
     ChangeError,
     ConfigError,
     EngineError,
+    OpeningError,
     PositionLimitError,
     PresetError,
     PromptError,
@@ -23,6 +24,7 @@ CODES: dict[type[EngineError], str] = {
     PromptError: "prompt_invalid",
     ChangeError: "mode_invalid",
     SeedError: "seed_invalid",
+    OpeningError: "picture_invalid",
     RestoreError: "restore_mismatch",
     PositionLimitError: "position_limit",
 }
