@@ -22,17 +22,15 @@ LOCK = "lock"
 
 def open_database(folder: Path, *, busy_timeout: float, read_only: bool = False) -> Engine:
     """An engine over the folder's database. Nothing is read or written yet."""
-    path = folder / DATABASE
-    query = {"mode": "ro", "uri": "true"} if read_only else {}
-    database = f"file:{path}" if read_only else str(path)
-    engine = create_engine(URL.create("sqlite+pysqlite", database=database, query=query))
+    engine = create_engine(URL.create("sqlite+pysqlite", database=str(folder / DATABASE)))
 
     def connected(connection: SqliteConnection, entry: ConnectionPoolEntry) -> None:
         del entry
         # Transactions are begun below: the driver's own way begins them too late for savepoints and for reads.
         connection.isolation_level = None
         pragmas = ["foreign_keys = ON", f"busy_timeout = {round(busy_timeout * 1000)}"]
-        pragmas += [] if read_only else ["journal_mode = WAL", "synchronous = NORMAL"]
+        # Not the file mode: a reader may have to bring a log to its end that a killed server left.
+        pragmas += ["query_only = ON"] if read_only else ["journal_mode = WAL", "synchronous = NORMAL"]
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
 

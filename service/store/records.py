@@ -12,6 +12,10 @@ from typing import Literal
 EndReason = Literal["stopped", "completed", "drained", "failed", "interrupted", "forked"]
 """`interrupted`: the server ended before the session did. `forked`: made by a fork and not begun yet."""
 JOURNAL_VERSION = 1
+DISCARDED = "discarded"
+"""The note of chunks that were taken back before anybody saw them: `from_sequence` and later ones."""
+NUMERICS_CHANGED = "numerics_changed"
+"""The note of another engine: what comes after it is made with the numerics of `fingerprint`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,21 +116,52 @@ def course_of(rows: Iterable[ChunkRow]) -> tuple[ChunkRow, ...]:
     return tuple(course)
 
 
+def aired_of(rows: Iterable[ChunkRow], events: Iterable[StoredEvent]) -> tuple[ChunkRow, ...]:
+    """The rows that were shown, in the order in which they were."""
+    taken_back: set[int] = set()
+    for event in events:
+        note = {} if event.engine else json.loads(event.text)
+        if note.get("type") == DISCARDED:
+            taken_back.update(range(int(note["from_sequence"]), event.sequence))
+    return tuple(row for row in rows if row.sequence not in taken_back)
+
+
+def fingerprints_of(record: SessionRecord, events: Iterable[StoredEvent]) -> tuple[tuple[int, str], ...]:
+    """From which chunk on which numerics made the video: (0, fingerprint) first."""
+    found = [(0, record.fingerprint)]
+    for event in events:
+        note = {} if event.engine else json.loads(event.text)
+        if note.get("type") == NUMERICS_CHANGED:
+            found.append((event.sequence, str(note["fingerprint"])))
+    return tuple(found)
+
+
 def events_before(events: Sequence[str], block: int) -> tuple[int, ...]:
     """The places in `events` of those that hold when `block` is to be made: nothing that was taken back.
 
-    A take that begins with `block` holds; a prompt that took effect with it does not.
+    A take that begins with `block` holds; a prompt that took effect with it does not. What a session was given to
+    begin with stays.
     """
-    kept: list[tuple[int, str, int]] = []
+    kept: list[_Placed] = []
     for place, text in enumerate(events):
         document = json.loads(text)
-        kind, begins = str(document["type"]), int(document["block"])
-        if kind == "take":
-            kept = kept[:1] + [other for other in kept[1:] if other[2] < begins]
-        kept.append((place, kind, begins))
-    # The prompt that a session began with stays, whatever else is taken back.
-    held = kept[:1] + [other for other in kept[1:] if other[2] < block + (other[1] == "take")]
-    return tuple(place for place, _, _ in held)
+        event = _Placed(place, str(document["type"]), int(document["block"]))
+        if event.kind == "take":
+            kept = [other for other in kept if other.block < event.block or other.is_beginning]
+        kept.append(event)
+    return tuple(event.place for event in kept if event.is_beginning or event.block < block + (event.kind == "take"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    place: int
+    kind: str
+    block: int
+
+    @property
+    def is_beginning(self) -> bool:
+        """The prompt that a session began with, and the blocks it was given."""
+        return self.place == 0 or self.kind == "opening"
 
 
 def journal_text(record: SessionRecord, events: Iterable[str]) -> str:

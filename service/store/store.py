@@ -7,6 +7,7 @@ after a `kill -9`; reads see whole commits only; a live session is never deleted
 import asyncio
 import base64
 import binascii
+import json
 import math
 import time
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from service.store import queries
 from service.store.database import FolderLock, open_database
 from service.store.failures import CursorInvalid, SessionLive, StoreError, StoreFailed
 from service.store.history import NOW, CoursePoint, copy_history, link_latents, read_course
-from service.store.records import ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
+from service.store.records import DISCARDED, ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
 from service.store.retention import Retention, Swept, expired, latent_sizes, remove_latents, remove_orphans
 from service.store.schema import prepare
 from service.store.writer import Writer
@@ -92,9 +93,19 @@ class SessionStore:
 
         await self._writer.do(work)
 
-    async def cut(self, session: str, block: int) -> None:
-        """What was made from `block` on is taken back; until the next chunk comes, which then says so itself."""
-        await self._writer.do(lambda connection: queries.cut_session(connection, session, block=block))
+    async def take_back(self, session: str, block: int, *, from_sequence: int, reason: str) -> None:
+        """What was made from `block` on is no part of the video; of it, chunks from `from_sequence` on were not shown.
+
+        Until the next chunk comes, which says so by its block, `course` ends here; the note stays.
+        """
+        note = json.dumps({"type": DISCARDED, "block": block, "from_sequence": from_sequence, "reason": reason})
+
+        def work(connection: Connection) -> None:
+            sequence = queries.record_of(connection, session).next_sequence
+            queries.cut_session(connection, session, block=block)
+            queries.add_events(connection, session, events=[StoredEvent(sequence, note, engine=False)])
+
+        await self._writer.do(work)
 
     async def end_session(self, session: str, reason: EndReason) -> None:
         """It is live no more."""

@@ -6,7 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.journal import PromptEvent, TakeEvent, Timeline, WeightedPrompt
-from service.store.records import StoredCourse, course_of, events_before, journal_text
+from service.store.records import (
+    StoredCourse,
+    StoredEvent,
+    aired_of,
+    course_of,
+    events_before,
+    fingerprints_of,
+    journal_text,
+)
 from tests.service.store.values import prompt, record, row, take
 
 
@@ -26,6 +34,24 @@ def test_events_before_a_block_hold_nothing_that_was_taken_back() -> None:
 
 def test_the_first_prompt_stays_in_a_rewind_to_the_beginning() -> None:
     assert events_before([prompt(0), prompt(2, "b"), take(0, 1)], 0) == (0, 2)
+
+
+def test_what_was_given_at_the_beginning_stays() -> None:
+    events = [prompt(0), '{"type": "opening", "block": 0, "blocks": 2}', prompt(1, "b"), take(0, 1)]
+    assert events_before(events, 0) == (0, 1, 3)
+    assert events_before(events[:3], 1) == (0, 1)
+
+
+def test_what_was_aired_is_all_but_what_nobody_saw() -> None:
+    rows = [row(0), row(1), row(2), row(3), row(4, 2), row(5, 1, take=1)]
+    notes = [StoredEvent(4, json.dumps({"type": "discarded", "from_sequence": 2, "block": 2}), engine=False)]
+    notes.append(StoredEvent(5, json.dumps({"type": "discarded", "from_sequence": 5, "block": 1}), engine=False))
+    assert [found.sequence for found in aired_of(rows, [StoredEvent(0, prompt(0)), *notes])] == [0, 1, 4, 5]
+
+
+def test_numerics_change_where_the_note_says() -> None:
+    note = StoredEvent(3, '{"type": "numerics_changed", "fingerprint": "f2"}', engine=False)
+    assert fingerprints_of(record(), [StoredEvent(0, prompt(0)), note]) == ((0, "f1"), (3, "f2"))
 
 
 def test_the_block_at_a_second_is_the_one_on_screen() -> None:

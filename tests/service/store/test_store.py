@@ -53,7 +53,7 @@ async def test_a_session_that_is_not_there_is_said_so(store: SessionStore) -> No
         store.course("b"),
         store.append_chunk("b", row(0)),
         store.append_note("b", "{}"),
-        store.cut("b", 0),
+        store.take_back("b", 0, from_sequence=0, reason="rewind"),
         store.end_session("b", "stopped"),
         store.reopen_session("b"),
         store.delete("b"),
@@ -92,7 +92,7 @@ async def test_the_course_follows_rewinds_and_cuts(store: SessionStore) -> None:
     course = await store.course("a")
     assert [found.sequence for found in course.rows] == [0, 1, 5]
     assert (course.next_sequence, course.events) == (6, (prompt(0), take(2, 1), prompt(2, "b")))
-    await store.cut("a", 1)
+    await store.take_back("a", 1, from_sequence=4, reason="prompt")
     cut = await store.course("a")
     assert ([found.sequence for found in cut.rows], cut.events) == ([0], (prompt(0),))
     await add(store, "a", row(6, 1))
