@@ -79,6 +79,8 @@ class ErrorCode(StrEnum):
     CURSOR_INVALID = "cursor_invalid"
     LATENTS_MISSING = "latents_missing"
     STORE_FAILED = "store_failed"
+    RECORD_INVALID = "record_invalid"
+    RECORDING_FAILED = "recording_failed"
     RATE_LIMITED = "rate_limited"
     START_TIMEOUT = "start_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -174,6 +176,8 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.CURSOR_INVALID: _refused("The cursor does not come from an earlier page."),
     ErrorCode.LATENTS_MISSING: _refused("The session's latents are no longer all there.", 410),
     ErrorCode.STORE_FAILED: _ends("The store cannot be written or read.", 503, CloseCode.TRY_LATER, retryable=True),
+    ErrorCode.RECORD_INVALID: _refused("A document is not the record of a session."),
+    ErrorCode.RECORDING_FAILED: _ends("A recording could not be made.", 503, CloseCode.TRY_LATER, retryable=True),
     ErrorCode.RATE_LIMITED: _refused("Messages come faster than the limit.", 429, retryable=True),
     ErrorCode.START_TIMEOUT: _ends("No session was started in time.", 408, CloseCode.POLICY, retryable=True),
     ErrorCode.IDLE_TIMEOUT: _ends("The client said nothing for too long.", 408, CloseCode.POLICY, retryable=True),

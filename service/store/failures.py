@@ -45,6 +45,13 @@ class LatentsMissing(StoreError):
         super().__init__(ErrorCode.LATENTS_MISSING, message)
 
 
+class DocumentInvalid(StoreError):
+    """A session's record, as a document, that is not one."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.RECORD_INVALID, message)
+
+
 class StoreFailed(StoreError):
     """The database or the folder cannot be read or written now."""
 
