@@ -133,10 +133,9 @@ def stream_into(
     _raise_any(file.source, problems)
 
 
-def compare(file: TensorReader, wanted: Mapping[str, TensorFact], *, rename: Rename | None = None) -> tuple[str, ...]:
-    """What of a file does not fit what is wanted; nothing is read."""
-    shapes = {name: torch.empty(fact.shape, dtype=fact.dtype, device="meta") for name, fact in wanted.items()}
-    return tuple(_places(file, shapes, rename)[1])
+def compare(file: TensorReader, module: nn.Module, *, rename: Rename | None = None) -> tuple[str, ...]:
+    """What of a file does not fit a module, which may be on the meta device; nothing is read."""
+    return tuple(_places(file, module.state_dict(), rename)[1])
 
 
 def _places(

@@ -100,6 +100,23 @@ def read_case(directory: Path, name: str) -> ReferenceCase:
         raise WeightsError(f"{directory / name}.json: expected a key {error}", field=str(error)) from None
 
 
+def read_transformer_config(config: Mapping[str, Any]) -> TransformerConfig:
+    """The sizes in a case's `config`, which has the names of the published code. Raises KeyError."""
+    return TransformerConfig(
+        dim=config["dim"],
+        ffn_dim=config["ffn_dim"],
+        num_layers=config["num_layers"],
+        num_heads=config["num_heads"],
+        text_dim=config["text_dim"],
+        text_len=config["text_len"],
+        in_channels=config["in_dim"],
+        out_channels=config["out_dim"],
+        freq_dim=config["freq_dim"],
+        patch_size=tuple(config["patch_size"]),
+        eps=config["eps"],
+    )
+
+
 def _build_case(name: str, described: dict[str, Any], tensors: NamedTensors) -> ReferenceCase:
     config, policy, case = described["config"], described["policy"], described["case"]
     prompt = tensors.tensors.get("prompt.0")
@@ -107,19 +124,7 @@ def _build_case(name: str, described: dict[str, Any], tensors: NamedTensors) -> 
     positions: Positions = "relative" if policy["rope"] == "relative" else "absolute"
     return ReferenceCase(
         name=name,
-        transformer=TransformerConfig(
-            dim=config["dim"],
-            ffn_dim=config["ffn_dim"],
-            num_layers=config["num_layers"],
-            num_heads=config["num_heads"],
-            text_dim=config["text_dim"],
-            text_len=config["text_len"],
-            in_channels=config["in_dim"],
-            out_channels=config["out_dim"],
-            freq_dim=config["freq_dim"],
-            patch_size=tuple(config["patch_size"]),
-            eps=config["eps"],
-        ),
+        transformer=read_transformer_config(config),
         window=WindowSpec(
             window_frames=None if whole else policy["window_frames"],
             sink_frames=policy["sink_frames"],

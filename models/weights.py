@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -258,13 +259,15 @@ def _unpickle(source: Path) -> Any:
         # Files of before 2020 are no archives and cannot be mapped; they are read whole.
         return torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
     except pickle.UnpicklingError as error:
-        # torch's message ends with advice to switch the check off.
-        reason = str(error).split("\n\t", 1)[-1].split("\n", 1)[0] if "\n\t" in str(error) else str(error)
-        message = f"{source}: expected tensors and nothing else: {reason.strip()}"
+        # torch's own message advises to switch the check off.
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"{code[1]}, which is code" if code else "something else"
+        message = f"{source}: expected a pickle of tensors and nothing that runs, found {found}"
         raise WeightsError(message, field="model") from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
-        # What a damaged archive makes the reader run into depends on where it is damaged.
-        raise WeightsError(f"{source}: expected a whole file that torch wrote: {error}", field="model") from error
+        # What the reader of a damaged archive runs into depends on where the damage is.
+        reason = str(error).partition(". ")[0] or type(error).__name__
+        raise WeightsError(f"{source}: expected a whole file that torch wrote: {reason}", field="model") from error
 
 
 def _select(loaded: Any, key: str | None, source: Path) -> dict[str, Tensor]:
