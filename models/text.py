@@ -8,7 +8,7 @@ module trained by `models.train` and the one that serves are the same.
 
 import re
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -137,9 +137,7 @@ class _Layer(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim)
         self.out = nn.Linear(dim, dim)
         self.ffn_norm = nn.LayerNorm(dim)
-        self.ffn = nn.Sequential(
-            nn.Linear(dim, 4 * dim), nn.GELU(approximate="tanh"), nn.Linear(4 * dim, dim)
-        )
+        self.ffn = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(approximate="tanh"), nn.Linear(4 * dim, dim))
 
     def forward(self, x_BLD: Tensor, visible_B1LL: Tensor) -> Tensor:
         batch, length, dim = x_BLD.shape
@@ -152,7 +150,7 @@ class _Layer(nn.Module):
 
 
 class CachedTextEncoder:
-    """Remembers the most recently used prompts of another encoder. For one thread."""
+    """Remembers the most recently used prompts of another encoder, without their rows of zeros. For one thread."""
 
     def __init__(self, encoder: TextEncoder, *, capacity: int = 64) -> None:
         if capacity < 1:
@@ -160,6 +158,7 @@ class CachedTextEncoder:
         self._encoder = encoder
         self._capacity = capacity
         self._prompts: OrderedDict[str, EncodedPrompt] = OrderedDict()
+        self._rows = 0
 
     def __len__(self) -> int:
         return len(self._prompts)
@@ -168,8 +167,16 @@ class CachedTextEncoder:
         encoded = self._prompts.get(prompt)
         if encoded is None:
             encoded = self._encoder.encode(prompt)
+            self._rows = len(encoded.embedding)
+            # Of 512 rows of a large encoder a prompt fills a few dozen: the rest would be most of the memory.
+            encoded = replace(encoded, embedding=encoded.embedding[: encoded.length].clone())
             if len(self._prompts) == self._capacity:
                 self._prompts.popitem(last=False)
             self._prompts[prompt] = encoded
         self._prompts.move_to_end(prompt)
-        return encoded
+        return replace(encoded, embedding=F.pad(encoded.embedding, (0, 0, 0, self._rows - encoded.length)))
+
+    @property
+    def bytes(self) -> int:
+        """Of all embeddings it holds."""
+        return sum(encoded.embedding.nbytes for encoded in self._prompts.values())

@@ -4,12 +4,13 @@ What a prompt becomes depends on that prompt alone, is zero past its length, and
 A counting encoder stands in for a slow one. Knows nothing of trained weights.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import torch
 
 from models.errors import ConfigError
+from models.generator import Generator
 from models.text import (
     CachedTextEncoder,
     EncodedPrompt,
@@ -18,6 +19,7 @@ from models.text import (
     WordEncoderConfig,
     split_words,
 )
+from tests.models.engines import make_blocks, make_generator, prompts
 
 VOCABULARY = ("<pad>", "<unk>", "a", "ball", "don't", "over", "red", "sea", "the")
 CONFIG = WordEncoderConfig(VOCABULARY, dim=12, text_len=6, heads=3, layers=2)
@@ -139,9 +141,7 @@ def test_a_vocabulary_that_no_prompt_could_use_is_refused(vocabulary: tuple[str,
     [("dim", 0, 6, 3, 1), ("text_len", 12, 0, 3, 1), ("heads", 12, 6, 0, 1), ("heads", 12, 6, 5, 1),
      ("layers", 12, 6, 3, -1)],
 )  # fmt: skip
-def test_sizes_that_cannot_be_are_refused(
-    *, field_name: str, dim: int, text_len: int, heads: int, layers: int
-) -> None:
+def test_sizes_that_cannot_be_are_refused(*, field_name: str, dim: int, text_len: int, heads: int, layers: int) -> None:
     with pytest.raises(ConfigError, match=f"expected {field_name}") as caught:
         WordEncoderConfig(VOCABULARY, dim, text_len, heads, layers)
     assert caught.value.field == field_name
@@ -153,17 +153,19 @@ class CountingEncoder:
 
     def encode(self, prompt: str) -> EncodedPrompt:
         self.seen.append(prompt)
-        return EncodedPrompt(torch.zeros(1, 1), length=0, kept_characters=len(prompt), unknown_words=())
+        embedding = torch.zeros(512, 8)
+        embedding[: len(prompt)] = len(self.seen)
+        return EncodedPrompt(embedding, length=len(prompt), kept_characters=len(prompt), unknown_words=())
 
 
 def test_the_cache_asks_once_and_forgets_what_was_not_used_longest() -> None:
     slow = CountingEncoder()
     cache: TextEncoder = CachedTextEncoder(slow, capacity=2)
-    first = cache.encode("a")
+    first = cache.encode("a").embedding
     cache.encode("b")
-    assert cache.encode("a") is first
+    assert torch.equal(cache.encode("a").embedding, first)
     cache.encode("c")  # b goes
-    assert cache.encode("a") is first
+    assert torch.equal(cache.encode("a").embedding, first)
     cache.encode("b")
     assert slow.seen == ["a", "b", "c", "b"]
 
@@ -175,6 +177,42 @@ def test_the_cache_is_bounded() -> None:
         assert len(cache) <= 3
     with pytest.raises(ValueError, match="at least 1 prompt, got 0"):
         CachedTextEncoder(CountingEncoder(), capacity=0)
+
+
+def test_the_cache_gives_what_the_encoder_gave_and_keeps_no_zeros() -> None:
+    cache = CachedTextEncoder(CountingEncoder())
+    for prompt in ("a red ball", "", "a"):
+        expected = CountingEncoder().encode(prompt)
+        for _ in range(2):
+            encoded = cache.encode(prompt)
+            assert encoded.embedding.shape == (512, 8)
+            assert torch.equal(encoded.embedding != 0, expected.embedding != 0)
+            assert (encoded.length, encoded.kept_characters) == (len(prompt), len(prompt))
+    assert cache.bytes == 11 * 8 * 4
+
+
+def test_rows_of_zeros_are_part_of_the_picture() -> None:
+    """They become keys like any other row: a mask over them would be another model."""
+
+    class Padded:
+        def __init__(self, inner: TextEncoder, value: float) -> None:
+            self._inner, self._value = inner, value
+
+        def encode(self, prompt: str) -> EncodedPrompt:
+            encoded = self._inner.encode(prompt)
+            embedding = encoded.embedding.clone()
+            embedding[encoded.length :] = self._value
+            return replace(encoded, embedding=embedding)
+
+    frames = []
+    for value in (0.0, 0.0, 1.0):
+        generator = make_generator()
+        text_encoder = Padded(generator.parts.text_encoder, value)
+        generator = Generator(replace(generator.parts, text_encoder=text_encoder))
+        stream = generator.start(prompts("a red ball"), seed=1)
+        frames.append(make_blocks(generator, stream, 1)[0].frames_sha256)
+    assert frames[0] == frames[1]
+    assert frames[0] != frames[2]
 
 
 def test_a_failed_prompt_is_not_remembered() -> None:
