@@ -1,18 +1,30 @@
 """The training command: `python -m models.train STAGE --config FILE --out FOLDER [--resume] [--minutes M]`.
 
-Knows arguments and logging; what a stage does is in pretrain.py.
+Knows arguments, logging and which class runs which stage; what a stage does is in its own file.
 """
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 import torch
 
-from models.train.pretrain import Trainer, write_run_sheet
-from models.train.settings import STAGES, read_config
+from models.train.decoder import DecoderTrainer
+from models.train.distill import DistillTrainer
+from models.train.pretrain import RowTrainer
+from models.train.run import Trainer, write_run_sheet
+from models.train.settings import STAGES, Stage, read_config
+
+TRAINERS: Final[Mapping[Stage, type[Trainer]]] = {
+    "single": RowTrainer,
+    "causal": RowTrainer,
+    "decoder": DecoderTrainer,
+    "distill": DistillTrainer,
+    "long": DistillTrainer,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -23,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the run: checkpoint, log, sheets")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument("--minutes", type=float, help="wall-clock budget in place of the configuration's")
-    parser.add_argument("--start", help="folder of the run to start from, in place of the configuration's")
+    parser.add_argument("--start", help="run (or exported weights) to start from, in place of the configuration's")
     parser.add_argument("--sheet", type=Path, help="only write a contact sheet (PNG) of the run in --out")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -38,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.sheet is not None:
         write_run_sheet(chosen.out, chosen.sheet, config=config)
         return 0
-    Trainer(config, chosen.out, resume=chosen.resume).run()
+    TRAINERS[config.stage](config, chosen.out, resume=chosen.resume).run()
     return 0
 
 

@@ -30,7 +30,9 @@ class BatchConfig:
     single_frames: int = BLOCK_FRAMES
     """Latent frames of them; fewer are cheaper and teach layout as well."""
     streams: int = 0
-    """Streams without a switch, two noisy blocks each."""
+    """Streams without a switch."""
+    noisy_blocks: int = 2
+    """Noisy blocks of a stream, at most; those before them are clean. The more, the less is spent on clean ones."""
     switches: int = 0
     """Streams with a switch, two noisy blocks each."""
     prompt_dropout: float = 0.08
@@ -57,7 +59,7 @@ def draw(
         clip = choose(pool.config.clips, generator)
         if kind == "switch":
             clip = _switching_clip(pool, clip)
-        samples.append((clip, _rows(kind, pool, clip, generator)))
+        samples.append((clip, _rows(kind, config, pool, clip=clip, generator=generator)))
         prompts += _captions(pool, clip, samples[-1][1], kind, generator)
     tables = tabulate(samples)
     counts = torch.tensor([len(rows) for _, rows in samples])
@@ -88,7 +90,9 @@ def _switching_clip(pool: ClipPool, start: int) -> int:
     raise ValueError("expected a pool with switches for switch samples, found none: raise switch_share")
 
 
-def _rows(kind: str, pool: ClipPool, clip: int, generator: torch.Generator) -> tuple[Row, ...]:
+def _rows(
+    kind: str, config: BatchConfig, pool: ClipPool, *, clip: int, generator: torch.Generator
+) -> tuple[Row, ...]:
     blocks, switch = pool.config.blocks, int(pool.switch[clip])
     if kind == "single":
         block = choose(blocks, generator)
@@ -107,7 +111,7 @@ def _rows(kind: str, pool: ClipPool, clip: int, generator: torch.Generator) -> t
     gap = choose(max(length - 4, 1), generator)
     shown = [first, *range(first + 1 + gap, last)]
     top = min(len(shown) - 1, 4)
-    return streamed_rows(shown, [max(1, top - 1), top] if top > 1 else [1])
+    return streamed_rows(shown, range(max(1, top + 1 - config.noisy_blocks), top + 1))
 
 
 def _captions(

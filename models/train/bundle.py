@@ -1,4 +1,4 @@
-"""The three parts of the demo model that are trained and shipped together: codec, text encoder, transformer.
+"""The parts of the demo model that are trained and shipped together: codec with decoder, text encoder, transformer.
 
 Knows how to make them new and how to turn them into one flat dictionary and back; knows nothing about training.
 Names carry the prefixes of the shipped file (`codec.`, `text_encoder.`, `transformer.`).
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from models.config import TransformerConfig
+from models.refined_codec import RefinedCodec
 from models.text import PAD, UNKNOWN, WordEncoder, WordEncoderConfig
 from models.train.codec import fit_codec
 from models.train.render import Renderer
 from models.train.world import VOCABULARY
 from models.transformer import Transformer
-from models.vae import LinearCodec
 
 FULL_VOCABULARY: Final = (PAD, UNKNOWN, *VOCABULARY)
 
@@ -60,15 +60,21 @@ class DemoSizes:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """Codec, text encoder and transformer."""
+    """Codec with its decoder, text encoder and transformer."""
 
-    codec: LinearCodec
+    codec: RefinedCodec
     text_encoder: WordEncoder
     transformer: Transformer
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules by the prefix of their names."""
         return {"codec.": self.codec, "text_encoder.": self.text_encoder, "transformer.": self.transformer}
+
+    def to(self, device: torch.device) -> "Bundle":
+        """The same modules, moved."""
+        for module in self.parts().values():
+            module.to(device)
+        return self
 
     def state(self) -> dict[str, Tensor]:
         """All tensors by full name, copied."""
@@ -86,10 +92,10 @@ class Bundle:
 
 
 def empty_bundle(sizes: DemoSizes, seed: int) -> Bundle:
-    """Newly initialised modules and an unfitted codec."""
+    """Newly initialised modules, an unfitted codec and a decoder that adds nothing to it yet."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        bundle = Bundle(LinearCodec(), WordEncoder(sizes.text()), Transformer(sizes.transformer()))
+        bundle = Bundle(RefinedCodec(), WordEncoder(sizes.text()), Transformer(sizes.transformer()))
         _initialise(bundle.transformer)
     return bundle
 
@@ -97,9 +103,9 @@ def empty_bundle(sizes: DemoSizes, seed: int) -> Bundle:
 def new_bundle(sizes: DemoSizes, renderer: Renderer, *, seed: int) -> Bundle:
     """A bundle to start training from: the codec fitted, the channels' deviations set."""
     bundle = empty_bundle(sizes, seed)
-    bundle.codec.load_state_dict(fit_codec(renderer).state_dict())
+    bundle.codec.load_state_dict(fit_codec(renderer).state_dict(), strict=False)
     clips = renderer.clips(64, 24, switch_share=0.3, generator=torch.Generator().manual_seed(seed + 1))
-    latents = bundle.codec.encode(clips.frames.flatten(0, 1))
+    latents = bundle.codec.encode(clips.frames.flatten(0, 1).cpu())
     assert isinstance(bundle.transformer.data_std, Tensor)
     bundle.transformer.data_std.copy_(latents.std(dim=(0, 2, 3)))
     return bundle

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from models.load import VOCABULARY_KEY
 from models.train.bundle import FULL_VOCABULARY
-from models.train.pretrain import LOG, load_average
+from models.train.run import LOG, load_average
+from models.train.run import WEIGHTS_NAME as WEIGHTS_NAME
 from models.weights import write_safetensors
 
-WEIGHTS_NAME: Final = "demo.safetensors"
 LOG_NAME: Final = "train_log.jsonl"
-MOST_BYTES: Final = 8_000_000
+MOST_BYTES: Final = 16_000_000
 LOG_LINES: Final = 150
 
 

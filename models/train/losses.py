@@ -5,7 +5,7 @@ inference mean the same by a noise level. Knows nothing about where the rows com
 count more: it covers a tenth of the picture and is most of what a prompt says.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 import torch
@@ -68,6 +68,10 @@ class TrainingRows:
     """[P,L] the distinct prompts."""
     prompt: Tensor
     """[R]: which prompt each row is under."""
+
+    def to(self, device: torch.device) -> "TrainingRows":
+        """The same rows, moved."""
+        return TrainingRows(*(getattr(self, item.name).to(device) for item in fields(self)))
 
 
 @dataclass(frozen=True, slots=True)

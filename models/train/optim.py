@@ -89,11 +89,18 @@ class Rates:
 class Optimiser:
     """Both optimisers, the gradient's limit, and the running average of the weights."""
 
-    def __init__(self, matrices: Sequence[nn.Parameter], others: Sequence[nn.Parameter], *, rates: Rates) -> None:
+    def __init__(
+        self,
+        matrices: Sequence[nn.Parameter],
+        others: Sequence[nn.Parameter],
+        *,
+        rates: Rates,
+        betas: tuple[float, float] = (0.9, 0.97),
+    ) -> None:
         self.rates = rates
         self.parameters = [*matrices, *others]
         self.muon = Muon(matrices, momentum=0.95, weight_decay=0.01)
-        self.adamw = torch.optim.AdamW(others, lr=rates.adamw, betas=(0.9, 0.97), weight_decay=0.0)
+        self.adamw = torch.optim.AdamW(others, lr=rates.adamw, betas=betas, weight_decay=0.0)
         self.average = [parameter.detach().clone() for parameter in self.parameters]
 
     def step(self, step: int, progress: float) -> float:

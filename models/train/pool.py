@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d
 
 from models.train.codec import encode_clips
 from models.train.render import FRAMES_PER_BLOCK, Renderer, Script, random_script
+from models.train.world import MOTION, MOTIONS
 from models.vae import LinearCodec
 
 BLOCK_FRAMES: Final = 3
@@ -29,6 +30,8 @@ class PoolConfig:
     blocks: int = 1
     switch_share: float = 0.0
     fresh: int = 8
+    rests_kept: float = 1.0
+    """Share of the resting objects that stay so; the others move. Moving ones are what is hard."""
 
 
 class ClipPool:
@@ -58,6 +61,7 @@ class ClipPool:
             return
         frames = self.config.blocks * FRAMES_PER_BLOCK
         script = random_script(count, frames, switch_share=self.config.switch_share, generator=generator)
+        self._set_moving(script, generator)
         latents, cover = self._encode(script, frames, generator)
         places = (self.next + torch.arange(count)) % self.config.clips
         self.latents[places], self.cover[places] = latents, cover
@@ -65,13 +69,23 @@ class ClipPool:
         self.switch[places] = script.starts[:, 1] // FRAMES_PER_BLOCK
         self.next = (self.next + count) % self.config.clips
 
+    def _set_moving(self, script: Script, generator: torch.Generator) -> None:
+        if self.config.rests_kept >= 1:
+            return
+        motion = script.attributes[..., MOTION]
+        moved = (motion == MOTIONS.index("rests")) & (
+            torch.rand(motion.shape, generator=generator) >= self.config.rests_kept
+        )
+        others = 1 + torch.randint(len(MOTIONS) - 1, motion.shape, generator=generator)
+        script.attributes[..., MOTION] = torch.where(moved, others, motion)
+
     def _encode(self, script: Script, frames: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Half-precision latents, and how much of every latent pixel the object covers in any of its frames."""
         clips = self.renderer.render(script, frames, generator=generator)
-        latents = encode_clips(self.codec, clips.frames).half()
+        latents = encode_clips(self.codec, clips.frames.to(self.codec.mean.device)).half()
         cover = avg_pool2d(clips.masks.flatten(0, 1)[:, None], self.codec.config.side)
         cover = cover.unflatten(0, (clips.masks.shape[0], -1, self.codec.config.frames)).amax(dim=2)[:, :, 0]
-        return latents, cover.half()
+        return latents.cpu(), cover.half().cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything the pool holds."""

@@ -1,16 +1,9 @@
-"""The training loop of the stages `single` and `causal`: draw, loss, update, log, save; within a wall-clock budget.
+"""The stages `single` and `causal`: rows of blocks at random noise levels, drawn from a pool of rendered clips.
 
-Knows every other file of models/train; models for inference know nothing of it. A run is a folder: `checkpoint.pt`,
-`log.jsonl`, sample sheets. A checkpoint holds everything the next step depends on (weights, optimisers, average,
-pool, generator, step, seconds used), so a resumed run makes the same steps as one that was never stopped.
+Knows the pool, the rows and the loss; how a run is kept is in run.py. Models for inference know nothing of it.
 """
 
-import json
-import logging
-import os
-import time
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -19,33 +12,22 @@ from torch import Tensor, nn
 from models.attention import Attend, FullAttention
 from models.rope import Rotation
 from models.train.batches import Drawn, draw
-from models.train.bundle import Bundle, empty_bundle, new_bundle
+from models.train.bundle import Bundle
 from models.train.losses import RowErrors, row_loss
 from models.train.optim import Optimiser
 from models.train.pool import BLOCK_FRAMES, ClipPool
-from models.train.render import Renderer
 from models.train.rows import GatheredWindows, TokenGrid, row_rotation, sink_rotation
-from models.train.sampling import Sampling, first_block_frames, write_sheet
+from models.train.run import Stateful, Trainer, rounded_mean
 from models.train.settings import StageConfig
-from models.train.world import attributes_of, plain_caption, sample_attributes
 
-CHECKPOINT: Final = "checkpoint.pt"
-LOG: Final = "log.jsonl"
-SHEET: Final = "sheet.png"
-SHEET_SEED: Final = 42
 LEVEL_EDGES: Final = (0.4, 0.6, 0.8, 0.95)
 """Noise levels that split the logged errors into five groups, pure noise last."""
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line of the log: means since the line before."""
+class RowLine:
+    """What a line of the log tells: means since the line before."""
 
-    stage: str
-    step: int
-    seconds: float
     loss: float
     gradient_norm: float
     whole_error: list[float | None]
@@ -62,86 +44,40 @@ class Tally:
     sigma: list[Tensor] = field(default_factory=list)
     errors: list[RowErrors] = field(default_factory=list)
 
-    def line(self, stage: str, *, step: int, seconds: float) -> LogLine:
+    def line(self) -> RowLine:
         """The means, and none where no row had such a level."""
         sigma = torch.cat(self.sigma)
-        group = torch.bucketize(sigma, torch.tensor(LEVEL_EDGES))
+        group = torch.bucketize(sigma, torch.tensor(LEVEL_EDGES, device=sigma.device))
         whole = torch.cat([errors.whole for errors in self.errors])
         on_object = torch.cat([errors.object for errors in self.errors])
         groups = range(len(LEVEL_EDGES) + 1)
-        return LogLine(
-            stage=stage,
-            step=step,
-            seconds=round(seconds, 1),
+        return RowLine(
             loss=round(sum(self.losses) / len(self.losses), 5),
             gradient_norm=round(sum(self.norms) / len(self.norms), 4),
-            whole_error=[_mean(whole[group == index]) for index in groups],
-            object_error=[_mean(on_object[group == index]) for index in groups],
+            whole_error=[rounded_mean(whole[group == index]) for index in groups],
+            object_error=[rounded_mean(on_object[group == index]) for index in groups],
         )
 
 
-def _mean(values: Tensor) -> float | None:
-    return round(float(values.mean()), 5) if values.numel() else None
+class RowTrainer(Trainer):
+    """Stages `single` and `causal`."""
 
+    def set_up(self) -> None:
+        self.optimiser = make_optimiser(self.bundle, self.config)
+        self.pool = ClipPool(self.config.pool, self.renderer, codec=self.bundle.codec)
+        self.grid = token_grid(self.bundle, self.config)
+        self.tally = Tally()
 
-class Trainer:
-    """One stage of training in one folder."""
+    def begin(self) -> None:
+        self.pool.fill(self.generator)
 
-    def __init__(
-        self, config: StageConfig, folder: Path, *, resume: bool = False, renderer: Renderer | None = None
-    ) -> None:
-        self.config = config
-        self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        self.generator = torch.Generator().manual_seed(config.seed)
-        self.renderer = renderer or Renderer()
-        self.step = 0
-        self.seconds = 0.0
-        saved: dict[str, Any] | None = None
-        if resume:
-            saved = torch.load(folder / CHECKPOINT, weights_only=True)
-        elif (folder / CHECKPOINT).exists():
-            raise ValueError(f"expected {folder} without a checkpoint, found one: --resume or choose another folder")
-        self.bundle = self._bundle(saved)
-        self.optimiser = make_optimiser(self.bundle, config)
-        self.pool = ClipPool(config.pool, self.renderer, codec=self.bundle.codec)
-        self.grid = token_grid(self.bundle, config)
-        if saved is not None:
-            self._restore(saved)
-        else:
-            self.pool.fill(self.generator)
+    def parts(self) -> dict[str, Stateful]:
+        return {"optimiser": self.optimiser, "pool": self.pool}
 
-    def _bundle(self, saved: dict[str, Any] | None) -> Bundle:
-        if saved is None and not self.config.start:
-            return new_bundle(self.config.sizes, self.renderer, seed=self.config.seed)
-        bundle = empty_bundle(self.config.sizes, self.config.seed)
-        bundle.load(saved["weights"] if saved is not None else load_average(Path(self.config.start)))
-        return bundle
+    def average(self) -> dict[str, Tensor]:
+        return averaged(self.bundle, self.optimiser)
 
-    def _restore(self, saved: dict[str, Any]) -> None:
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.pool.load_state_dict(saved["pool"])
-        self.generator.set_state(saved["generator"])
-        self.step, self.seconds = int(saved["step"]), float(saved["seconds"])
-
-    def save(self) -> None:
-        """Write the checkpoint, all or nothing."""
-        state = {
-            "weights": self.bundle.state(),
-            "average": averaged(self.bundle, self.optimiser),
-            "optimiser": self.optimiser.state_dict(),
-            "pool": self.pool.state_dict(),
-            "generator": self.generator.get_state(),
-            "step": self.step,
-            "seconds": self.seconds,
-        }
-        beside = self.folder / f".{CHECKPOINT}.new"
-        torch.save(state, beside)
-        os.replace(beside, self.folder / CHECKPOINT)
-        if self.config.sheet_clips > 0:
-            write_run_sheet(self.folder, self.folder / SHEET, config=self.config)
-
-    def train_step(self, tally: Tally) -> None:
+    def train_step(self) -> None:
         """Draw a pass, take its loss, update, and renew a part of the pool."""
         drawn = draw(
             self.config.batch,
@@ -150,45 +86,28 @@ class Trainer:
             levels=self.config.levels,
             generator=self.generator,
         )
-        rope, attend = attention_for(drawn, self.grid)
+        rope, attend = attention_for(drawn, self.grid, self.device)
+        rows = drawn.rows.to(self.device)
         loss, errors = row_loss(
             self.bundle.transformer,
             self.bundle.text_encoder,
-            batch=drawn.rows,
+            batch=rows,
             rope=rope,
             attend=attend,
             object_weight=self.config.object_weight,
         )
         loss.backward()
-        norm = self.optimiser.step(self.step, self.seconds / (60 * self.config.minutes))
+        norm = self.optimiser.step(self.step, self.progress)
         self.pool.refresh(self.config.pool.fresh, self.generator)
         noisy = drawn.tables.noisy
-        tally.losses.append(float(loss.detach()))
-        tally.norms.append(norm)
-        tally.sigma.append(drawn.rows.sigma[noisy])
-        tally.errors.append(RowErrors(whole=errors.whole[noisy], object=errors.object[noisy]))
-        self.step += 1
+        self.tally.losses.append(float(loss.detach()))
+        self.tally.norms.append(norm)
+        self.tally.sigma.append(rows.sigma[noisy])
+        self.tally.errors.append(RowErrors(whole=errors.whole[noisy], object=errors.object[noisy]))
 
-    def run(self, *, last_step: int | None = None) -> None:
-        """Train until the budget (or `last_step`) is used up; saves at the end and every so often."""
-        tally, saved_at = Tally(), self.seconds
-        while self.seconds < 60 * self.config.minutes and (last_step is None or self.step < last_step):
-            began = time.monotonic()
-            self.train_step(tally)
-            self.seconds += time.monotonic() - began
-            if self.step % self.config.log_every == 0:
-                self._log(tally)
-                tally = Tally()
-            if self.seconds - saved_at >= self.config.save_every:
-                self.save()
-                saved_at = self.seconds
-        self.save()
-
-    def _log(self, tally: Tally) -> None:
-        line = tally.line(self.config.stage, step=self.step, seconds=self.seconds)
-        with open(self.folder / LOG, "a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
-        logger.info("step %d, %.0f s, loss %.4f, object %s", line.step, line.seconds, line.loss, line.object_error)
+    def log_line(self) -> dict[str, Any]:
+        line, self.tally = self.tally.line(), Tally()
+        return asdict(line)
 
 
 def token_grid(bundle: Bundle, config: StageConfig) -> TokenGrid:
@@ -198,12 +117,13 @@ def token_grid(bundle: Bundle, config: StageConfig) -> TokenGrid:
     return TokenGrid(bundle.transformer.config.head_dim, frames, config.sizes.rows, config.sizes.columns)
 
 
-def attention_for(drawn: Drawn, grid: TokenGrid) -> tuple[Rotation, Attend]:
+def attention_for(drawn: Drawn, grid: TokenGrid, device: torch.device) -> tuple[Rotation, Attend]:
     """Rotations and attention of a pass: plain where every row sees itself alone, gathered windows otherwise."""
-    rope = row_rotation(grid, drawn.tables.place)
-    if bool((drawn.tables.window[:, 1:] < 0).all()):
+    tables = drawn.tables
+    rope = row_rotation(grid, tables.place).to(device)
+    if bool((tables.window[:, 1:] < 0).all()):
         return Rotation(rope.cos_N1P[0], rope.sin_N1P[0]), FullAttention()
-    return rope, GatheredWindows(drawn.tables.window, sink_rotation(grid, drawn.tables.sink_shift))
+    return rope, GatheredWindows(tables.window.to(device), sink_rotation(grid, tables.sink_shift).to(device))
 
 
 def make_optimiser(bundle: Bundle, config: StageConfig) -> Optimiser:
@@ -228,19 +148,3 @@ def averaged(bundle: Bundle, optimiser: Optimiser) -> dict[str, Tensor]:
     for name, parameter in trained_parameters(bundle):
         state[name] = average[id(parameter)].clone()
     return state
-
-
-def write_run_sheet(folder: Path, path: Path, *, config: StageConfig) -> None:
-    """A contact sheet of first blocks from a run's averaged weights, always of the same prompts and noise."""
-    bundle = empty_bundle(config.sizes, config.seed)
-    bundle.load(load_average(folder))
-    chosen = sample_attributes(max(1, config.sheet_clips), torch.Generator().manual_seed(SHEET_SEED))
-    prompts = [plain_caption(attributes_of(row)) for row in chosen]
-    write_sheet(path, first_block_frames(bundle, prompts, sampling=Sampling(shift=config.shift)))
-
-
-def load_average(folder: Path) -> dict[str, Tensor]:
-    """The averaged weights of a run."""
-    saved: dict[str, Any] = torch.load(folder / CHECKPOINT, weights_only=True)
-    average: dict[str, Tensor] = saved["average"]
-    return average

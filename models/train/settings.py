@@ -9,15 +9,31 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
+from models.train.anchored import PairConfig
 from models.train.batches import BatchConfig
 from models.train.bundle import DemoSizes
+from models.train.course import CourseConfig
+from models.train.cuts import DecoderBatch
 from models.train.losses import NoiseLevels
 from models.train.optim import Rates
 from models.train.pool import PoolConfig
 
-Stage = Literal["single", "causal"]
+Stage = Literal["single", "causal", "decoder", "distill", "long"]
 STAGES: Final[tuple[Stage, ...]] = get_args(Stage)
 Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, slots=True)
+class DistillConfig:
+    """Objective of the stages that learn from a teacher."""
+
+    objective: Literal["dmd", "regression"] = "dmd"
+    guidance: float = 1.0
+    """How far the teacher's x0 is moved on from what it makes without text; 0 for none (published: 3)."""
+    generator_every: int = 5
+    """Updates of the critic for one of the generator."""
+    substeps: int = 3
+    """Steps of the teacher's path, for `regression`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +45,7 @@ class StageConfig:
     """Wall-clock budget; the learning rates follow it."""
     seed: int = 1
     threads: int = 2
+    device: str = "cpu"
     object_weight: float = 5.0
     log_every: int = 20
     """Steps."""
@@ -37,22 +54,33 @@ class StageConfig:
     sheet_clips: int = 16
     """Clips on the sample sheet that is written with every checkpoint; 0 for none."""
     start: str = ""
-    """Folder of the run whose averaged weights this stage starts from; empty for new weights."""
+    """Folder of the run whose averaged weights this stage starts from, or of exported weights (`models/demo`); empty
+    for new weights."""
     shift: float = 3.0
     """Shift of the four sampling steps of sample sheets."""
     sizes: DemoSizes = field(default_factory=DemoSizes)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+    pairs: PairConfig = field(default_factory=PairConfig)
+    decoder: DecoderBatch = field(default_factory=DecoderBatch)
+    course: CourseConfig = field(default_factory=CourseConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     levels: NoiseLevels = field(default_factory=NoiseLevels)
     rates: Rates = field(default_factory=Rates)
+    critic_rates: Rates = field(default_factory=lambda: Rates(adamw=2e-4, decay_share=0.0, average=0.0))
 
 
 _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "sizes": DemoSizes,
     "pool": PoolConfig,
     "batch": BatchConfig,
+    "pairs": PairConfig,
+    "decoder": DecoderBatch,
+    "course": CourseConfig,
+    "distill": DistillConfig,
     "levels": NoiseLevels,
     "rates": Rates,
+    "critic_rates": Rates,
 }
 
 
@@ -77,4 +105,4 @@ def _section(kind: type[Section], values: Mapping[str, Any], source: str) -> Sec
     unknown = sorted(set(values) - known)
     if unknown:
         raise ValueError(f"{source}: expected keys out of {', '.join(sorted(known))}, got {', '.join(unknown)}")
-    return kind(**values)
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
