@@ -17,9 +17,14 @@ from service.commands.failures import ExitCode, describe
 from service.commands.options import (
     BenchOptions,
     ConfigOptions,
+    EvalOptions,
     GenerateOptions,
     LoadOptions,
     OptionError,
+    RecordOptions,
+    ReplayOptions,
+    SessionListOptions,
+    SessionOptions,
     StreamOptions,
     fold_pairs,
     takes,
@@ -36,6 +41,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="The settings of the service.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(config_app, name="config")
+sessions_app = typer.Typer(help="The sessions of a store.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(sessions_app, name="sessions")
 
 
 @app.command()
@@ -66,6 +73,51 @@ def stream(options: StreamOptions) -> None:
 
 
 @app.command()
+@takes(ReplayOptions)
+def replay(options: ReplayOptions) -> None:
+    """Make a session's frames again, and compare."""
+    from service.commands.replay import run_replay
+
+    run_replay(options)
+
+
+@sessions_app.command("list")
+@takes(SessionListOptions)
+def sessions_list(options: SessionListOptions) -> None:
+    """List the sessions, the newest first."""
+    from service.commands.sessions import run_list
+
+    run_list(options)
+
+
+@sessions_app.command("show")
+@takes(SessionOptions)
+def sessions_show(options: SessionOptions) -> None:
+    """Show one session."""
+    from service.commands.sessions import run_show
+
+    run_show(options)
+
+
+@sessions_app.command("delete")
+@takes(SessionOptions)
+def sessions_delete(options: SessionOptions) -> None:
+    """Delete one session that has ended, with its latents."""
+    from service.commands.sessions import run_delete
+
+    run_delete(options)
+
+
+@sessions_app.command("record")
+@takes(RecordOptions)
+def sessions_record(options: RecordOptions) -> None:
+    """Write a session's video, from its latents."""
+    from service.commands.record import run_record
+
+    run_record(options)
+
+
+@app.command()
 @takes(LoadOptions)
 def load(options: LoadOptions) -> None:
     """Put many sessions on a running service, and measure."""
@@ -81,6 +133,15 @@ def bench(options: BenchOptions) -> None:
     from service.commands.bench import run_bench
 
     run_bench(options)
+
+
+@app.command("eval")
+@takes(EvalOptions)
+def evaluate(options: EvalOptions) -> None:
+    """Measure what a model makes: against its prompts, over minutes, at prompt switches."""
+    from service.commands.eval import run_eval
+
+    run_eval(options)
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -74,6 +74,46 @@ class StreamOptions(TakeOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOptions:
+    session: Annotated[str | None, typer.Argument(help="The session, by its id.")] = None
+    journal: Annotated[Path | None, typer.Option(help="Its record in a file, as /v1/sessions/ID/journal gives it.")] = (
+        None
+    )
+    store: Annotated[Path | None, typer.Option(help="Folder of the store [default: the service's].")] = None
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Write the video to this MP4 file.")] = None
+    cut: Annotated[str, typer.Option(help="What the file holds: final, or all that was aired.")] = "final"
+    threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionOptions:
+    """One session of a store."""
+
+    session: Annotated[str, typer.Argument(help="The session, by its id.")]
+    store: Annotated[Path | None, typer.Option(help="Folder of the store [default: the service's].")] = None
+    json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordOptions(SessionOptions):
+    out: Annotated[Path, typer.Option("--out", "-o", help="The MP4 file to write.")]
+    cut: Annotated[str, typer.Option(help="What it holds: final, or all that was aired.")] = "final"
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    threads: Annotated[int, typer.Option(help="Threads for one operation.")] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionListOptions:
+    limit: Annotated[int, typer.Option(help="The newest so many.")] = 20
+    store: Annotated[Path | None, typer.Option(help="Folder of the store [default: the service's].")] = None
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadOptions:
     sessions: Annotated[int, typer.Option("--sessions", "-n", help="Sessions at once.")] = 8
     seconds: Annotated[float, typer.Option("--seconds", "-s", help="Seconds of clock time.")] = 30.0
@@ -94,6 +134,37 @@ class BenchOptions:
     switch_every: Annotated[int, typer.Option(help="Blocks from one prompt change to the next.")] = 10
     threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalOptions:
+    preset: Annotated[str, typer.Option(help="The model.")] = "demo"
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="detectors, adherence, deaf, switches, speed, continuity, drift, steps, windows, ablation or sheets."
+            " Repeat it [default: all that apply].",
+        ),
+    ] = None
+    clips: Annotated[int, typer.Option(help="Takes of the largest part; the others film a share of it.")] = 512
+    seconds: Annotated[float, typer.Option(help="Length of the long takes.")] = 240.0
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; a run in it is gone on with.")] = (
+        Path("evaluation")
+    )
+    jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1
+    weights: Annotated[Path | None, typer.Option(help="Other weights than the preset's own.")] = None
+    shift: Annotated[float | None, typer.Option(help="Another shift of the schedule than the preset's.")] = None
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
+    plots: Annotated[bool, typer.Option(help="Draw plots beside the table.")] = True
+    vbench: Annotated[
+        Path | None,
+        typer.Option(metavar="PROMPTS", help="Measure nothing; export clips of these prompts as VBench expects them."),
+    ] = None
+    samples: Annotated[int, typer.Option(help="Clips of each prompt for VBench.")] = 5
+    clip_seconds: Annotated[float, typer.Option(help="Length of VBench's clips.")] = 5.0
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
 
 

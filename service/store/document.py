@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.store import queries
 from service.store.database import DATABASE, open_database
 from service.store.failures import DocumentInvalid, StoreFailed
-from service.store.records import ChunkRow, Page, SessionRecord, StoredEvent, course_of, events_before, journal_text
+from service.store.records import ChunkRow, SessionRecord, StoredEvent, course_of, events_before, journal_text
 
 DOCUMENT_VERSION = 1
 _TEXT, _COUNT, _NUMBER, _MAYBE = (str,), (int,), (int, float), (NoneType,)
@@ -105,10 +105,10 @@ def read_document(folder: Path, session: str) -> SessionDocument:
         return SessionDocument(record, queries.events_of(connection, session), queries.chunks_of(connection, session))
 
 
-def read_records(folder: Path, *, limit: int) -> Page:
+def read_records(folder: Path, *, limit: int) -> tuple[SessionRecord, ...]:
     """The newest records of a store that a server may be using. Raises StoreFailed."""
     with _reading(folder) as connection:
-        return Page(queries.records_after(connection, None, limit=limit), None)
+        return queries.records_after(connection, None, limit=limit)
 
 
 @contextmanager
@@ -129,12 +129,12 @@ def _reading(folder: Path) -> Iterator[Connection]:
 def _fields(document: object, fields: Mapping[str, tuple[type, ...]], *, what: str) -> dict[str, Any]:
     """An object with just these fields, each of one of its types: nothing is converted or guessed."""
     if not isinstance(document, dict) or set(document) != set(fields):
-        raise DocumentInvalid(f"a {what} of a session's record is an object with {', '.join(fields)}")
+        raise DocumentInvalid(f"{what} of a session's record is an object with {', '.join(fields)}")
     for name, kinds in fields.items():
         # `type(...)`, for True is an int to isinstance.
         if type(document[name]) not in kinds:
             wanted = " or ".join(kind.__name__ for kind in kinds)
-            raise DocumentInvalid(f"{name} of a {what} of a session's record is {wanted}, not {document[name]!r:.60}")
+            raise DocumentInvalid(f"{what}.{name} of a session's record is {wanted}, not {document[name]!r:.60}")
     return document
 
 

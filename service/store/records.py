@@ -72,6 +72,10 @@ class StoredEvent:
     text: str
     engine: bool = True
 
+    @property
+    def begins_take(self) -> bool:
+        return self.engine and json.loads(self.text).get("type") == "take"
+
 
 @dataclass(frozen=True, slots=True)
 class StoredCourse:

@@ -107,7 +107,19 @@ def test_help_is_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None
     assert run(["--help"]) == 0
     commands = capsys.readouterr().out.partition("Commands:")[2]
     listed = [line.split()[0] for line in commands.splitlines() if line.strip()]
-    assert listed == ["serve", "generate", "stream", "load", "bench", "train", "version", "config"]
+    assert listed == [
+        "serve",
+        "generate",
+        "stream",
+        "replay",
+        "load",
+        "bench",
+        "eval",
+        "train",
+        "version",
+        "config",
+        "sessions",
+    ]
 
 
 def test_importing_the_command_imports_no_torch_and_no_server() -> None:
