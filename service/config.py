@@ -62,6 +62,21 @@ class ServiceConfig(BaseModel):
         description="A session keeps its place this long after the last sign of life of its connection: a message"
         " that came, or one that its socket took.",
     )
+    resume_grace: float = Field(
+        60.0,
+        ge=0,
+        description="Time in which a session without its director can be gone on with (`session.resume`); after it the"
+        " session ends. 0: it ends at once.",
+    )
+    replay_max_bytes: int = Field(
+        32 * 1024**2,
+        ge=0,
+        description="Media that one session keeps to send again after a lost connection, for as long as grace, lead and"
+        " pings need; the newest chunks are kept whatever they weigh.",
+    )
+    restart_patience: float = Field(
+        180.0, gt=0, description="Longest time that a session waits for a lost worker to be replaced."
+    )
     retry_after: float = Field(5.0, gt=0, description="What a client that finds no place is told to wait.")
     max_connections: int = Field(256, ge=1, le=65536, description="WebSocket connections at once.")
     max_seconds: float = Field(3600.0, gt=0, description="Longest video of one session, in seconds of media.")
@@ -133,6 +148,9 @@ class ServiceConfig(BaseModel):
     )
     store_sweep_interval: float = Field(
         300.0, gt=0, description="Time between two looks at what is kept no longer; one is made at the start."
+    )
+    recording_timeout: float = Field(
+        600.0, gt=0, description="Wait for the recording of a session; they are made one after the other."
     )
     store_busy_timeout: float = Field(5.0, gt=0, description="Wait for another process that uses the database.")
     store_queue: int = Field(256, ge=1, le=65536, description="Writes that may wait for the database.")

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, JsonValue
 from starlette.exceptions import HTTPException
 
-from service.errors import ErrorCode, facts_of
+from service.errors import ErrorCode, SessionError, facts_of
 
 logger = logging.getLogger(__name__)
 
@@ -77,8 +77,12 @@ def problem_response(code: ErrorCode, detail: str = "", *, retry_after: float | 
     )
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Makes every error that a route raises, or that routing finds, a problem."""
+def add_problem_handlers(app: FastAPI, *, retry_after: float = 5.0) -> None:
+    """Makes every error that a route raises, or that routing finds, a problem.
+
+    Args:
+        retry_after: what a client is told to wait where asking again may help.
+    """
 
     async def from_http(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
@@ -89,10 +93,16 @@ def add_problem_handlers(app: FastAPI) -> None:
     async def from_validation(_: Request, error: Exception) -> JSONResponse:
         return problem_response(ErrorCode.FIELD_TYPE, str(error))
 
+    async def from_session(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, SessionError)
+        wait = retry_after if facts_of(error.code).retryable else None
+        return problem_response(error.code, error.message, retry_after=wait)
+
     async def from_fault(request: Request, error: Exception) -> JSONResponse:
         logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
         return problem_response(ErrorCode.INTERNAL_ERROR)
 
     app.add_exception_handler(HTTPException, from_http)
     app.add_exception_handler(RequestValidationError, from_validation)
+    app.add_exception_handler(SessionError, from_session)
     app.add_exception_handler(Exception, from_fault)

@@ -1,0 +1,278 @@
+"""Sessions over REST: what is stored of them, and how they go on: fork, resume, delete, recording.
+
+Knows the store and a registry of live sessions; nothing of the worker or of connections. Invariants: a page of another
+site gets nothing here, as with the WebSocket; every error is a problem with a code, and every status that a route can
+answer with is in `/openapi.json`.
+"""
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Protocol
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from service.api.origin import Handshake, refusal_of
+from service.api.problem import PROBLEM_MEDIA_TYPE, problem_schema
+from service.api.recordings import Cut, Recordings
+from service.config import ServiceConfig
+from service.errors import SessionError
+from service.latent_files import folder_bytes, session_folder
+from service.store.document import SessionDocument
+from service.store.failures import ForkPointInvalid
+from service.store.history import CoursePoint
+from service.store.records import SessionRecord
+from service.store.store import SessionStore
+
+SESSIONS_PATH = "/v1/sessions"
+MOST_LISTED = 100
+_PIECE = 1 << 18
+"""Bytes of a recording that are read at once."""
+
+
+class SessionRegistry(Protocol):
+    """The sessions that live in this process."""
+
+    async def issue_token(self, session: str) -> str:
+        """A new token, with which `session.resume` lets a session go on that has ended or waits for its director.
+
+        Raises SessionError if a director is connected.
+        """
+
+
+class Session(BaseModel):
+    """What is stored of a session. Times are seconds since 1970, `seconds` is the length of its video now."""
+
+    id: str
+    object: str = "session"
+    status: str
+    model: str
+    width: int
+    height: int
+    fps: float
+    seed: int
+    fingerprint: str
+    created_at: float
+    ended_at: float | None
+    parent: str | None
+    parent_block: int | None
+    chunks: int
+    """Chunks that were made in all."""
+
+
+class SessionList(BaseModel):
+    object: str = "list"
+    data: list[Session]
+    has_more: bool
+    next_cursor: str | None
+
+
+class SessionDetails(Session):
+    blocks: int
+    frames: int
+    seconds: float
+    latent_bytes: int
+
+
+class SessionTicket(BaseModel):
+    """How a session goes on: `session.resume` with this token, once, and `last_sequence` next_sequence - 1."""
+
+    session_id: str
+    resume_token: str
+    next_sequence: int
+    block: int
+    seconds: float
+
+
+class ForkRequest(BaseModel):
+    """Where the new session begins to be its own: at a block, at a chunk that left the server, or at a second.
+
+    The block named, the chunk's, or the one on screen at the second is the first that is made anew. None of them: the
+    end. `same_noise` makes the same picture again under the same prompts.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    block: int | None = Field(None, ge=0, le=2**31 - 1)
+    sequence: int | None = Field(None, ge=0, le=2**31 - 1)
+    seconds: float | None = Field(None, ge=0, allow_inf_nan=False)
+    same_noise: bool = False
+
+    @model_validator(mode="after")
+    def _one_point(self) -> "ForkRequest":
+        if sum(point is not None for point in (self.block, self.sequence, self.seconds)) > 1:
+            raise ValueError("give one of block, sequence and seconds")
+        return self
+
+
+SessionId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$", description="Its id")]
+
+
+def _problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
+    """What a route can answer besides its success, by status: `s404="..."`."""
+    content = {PROBLEM_MEDIA_TYPE: {"schema": problem_schema()}}
+    common = {"s403": "A page of another site asks", "s422": "A value cannot be right", "s503": "The store fails"}
+    return {int(status[1:]): {"description": why, "content": content} for status, why in (common | statuses).items()}
+
+
+_UNKNOWN = "There is no such session"
+_MP4: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The video", "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
+}
+
+
+class SessionRoutes:
+    """What the routes share."""
+
+    def __init__(
+        self, store: SessionStore, registry: SessionRegistry, *, recordings: Recordings, config: ServiceConfig
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._recordings = recordings
+        self._config = config
+
+    async def check_origin(self, request: Request) -> None:
+        """The check of the WebSocket, for pages: programs that say no Origin are no danger to a user's browser."""
+        server = request.scope.get("server")
+        handshake = Handshake(
+            origin=request.headers.get("origin"),
+            host=request.headers.get("host", ""),
+            client_address=request.client.host if request.client else "",
+            server_address=server[0] if server else "",
+        )
+        refused = refusal_of(
+            handshake,
+            allowed_origins=self._config.allowed_origins,
+            missing_origin_allowed=self._config.missing_origin == "allow",
+        )
+        if refused is not None:
+            raise SessionError(refused, "pages of this origin may not ask for sessions")
+
+    async def page(self, after: str | None, limit: int) -> SessionList:
+        page = await self._store.list(after, limit=limit)
+        return SessionList(
+            data=[Session(**_facts(record)) for record in page.records],
+            has_more=page.next_cursor is not None,
+            next_cursor=page.next_cursor,
+        )
+
+    async def details(self, session: str) -> SessionDetails:
+        record, course = await self._store.get(session), await self._store.course(session)
+        return SessionDetails(
+            **_facts(record),
+            blocks=len(course.rows),
+            frames=course.frames,
+            seconds=course.frames / record.fps,
+            latent_bytes=folder_bytes(session_folder(self._store.folder, session)),
+        )
+
+    async def document(self, session: str) -> dict[str, object]:
+        record, events = await self._store.get(session), await self._store.events(session)
+        return SessionDocument(record, events, await self._store.chunks(session)).to_object()
+
+    async def fork(self, session: str, request: ForkRequest) -> SessionTicket:
+        point = await self._point(session, request)
+        fork = await self._store.fork(session, uuid.uuid4().hex, point=point, same_noise=request.same_noise)
+        return await self._ticket(fork.id)
+
+    async def resume(self, session: str) -> SessionTicket:
+        return await self._ticket(session)
+
+    async def video(self, session: str, cut: Cut) -> Response:
+        """Made first and then sent, so that what goes wrong has a status."""
+        await self._store.get(session)
+        file = await self._recordings.record(session, cut)
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+        async def pieces() -> AsyncIterator[bytes]:
+            with file:
+                while piece := file.read(_PIECE):
+                    yield piece
+
+        name = f'attachment; filename="{session}-{cut}.mp4"'
+        headers = {"Content-Length": str(size), "Content-Disposition": name}
+        return StreamingResponse(pieces(), media_type="video/mp4", headers=headers)
+
+    async def delete(self, session: str) -> None:
+        await self._store.delete(session)
+
+    async def _point(self, session: str, request: ForkRequest) -> CoursePoint:
+        if request.sequence is not None:
+            rows = [row for row in await self._store.chunks(session) if row.sequence == request.sequence]
+            if not rows:
+                raise ForkPointInvalid(f"session {session} has no chunk {request.sequence}")
+            return CoursePoint(block=rows[0].block, before_sequence=request.sequence)
+        if request.seconds is not None:
+            course, record = await self._store.course(session), await self._store.get(session)
+            return CoursePoint(block=course.block_at(request.seconds, record.fps))
+        return CoursePoint(block=request.block)
+
+    async def _ticket(self, session: str) -> SessionTicket:
+        record, course = await self._store.get(session), await self._store.course(session)
+        return SessionTicket(
+            session_id=session,
+            resume_token=await self._registry.issue_token(session),
+            next_sequence=course.next_sequence,
+            block=len(course.rows),
+            seconds=course.frames / record.fps,
+        )
+
+
+def sessions_routes(routes: SessionRoutes) -> APIRouter:
+    """`store`, `registry` and settings are in `routes`."""
+    router = APIRouter(prefix=SESSIONS_PATH, tags=["sessions"], dependencies=[Depends(routes.check_origin)])
+
+    @router.get("", responses=_problems())
+    async def list_sessions(
+        after: Annotated[str | None, Query(max_length=512, description="next_cursor of the page before")] = None,
+        limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
+    ) -> SessionList:
+        """The sessions that are kept, the newest first."""
+        return await routes.page(after, limit)
+
+    @router.get("/{session}", responses=_problems(s404=_UNKNOWN))
+    async def get_session(session: SessionId) -> SessionDetails:
+        """One session."""
+        return await routes.details(session)
+
+    @router.get("/{session}/journal", responses=_problems(s404=_UNKNOWN))
+    async def get_journal(session: SessionId) -> dict[str, JsonValue]:
+        """Everything that a replay needs but the weights: record, events and chunks with their hashes."""
+        return JSONResponse(await routes.document(session))  # type: ignore[return-value]
+
+    @router.post("/{session}/fork", status_code=201, responses=_problems(s404=_UNKNOWN, s410="Latents are gone"))
+    async def fork_session(session: SessionId, request: ForkRequest) -> SessionTicket:
+        """A new session with the same history up to a point. It begins when it is resumed."""
+        return await routes.fork(session, request)
+
+    @router.post("/{session}/resume", responses=_problems(s404=_UNKNOWN, s409="Somebody directs it"))
+    async def resume_session(session: SessionId) -> SessionTicket:
+        """A token with which a session that has ended, or was left, goes on where it was."""
+        return await routes.resume(session)
+
+    @router.delete("/{session}", status_code=204, responses=_problems(s404=_UNKNOWN, s409="It is live"))
+    async def delete_session(session: SessionId) -> None:
+        """Delete a session that has ended: record, journal and latents."""
+        await routes.delete(session)
+
+    @router.get(
+        "/{session}/recording",
+        response_class=Response,
+        responses=_problems(s404=_UNKNOWN, s410="Latents are gone") | _MP4,
+    )
+    async def get_recording(session: SessionId, cut: Cut = "final") -> Response:
+        """The video as MP4: the final cut, or all that was aired."""
+        return await routes.video(session, cut)
+
+    return router
+
+
+def _facts(record: SessionRecord) -> dict[str, Any]:
+    same = ("id", "model", "width", "height", "fps", "seed", "fingerprint", "created_at", "ended_at", "parent")
+    facts = {name: getattr(record, name) for name in (*same, "parent_block")}
+    return facts | {"status": record.end_reason or "live", "chunks": record.next_sequence}
