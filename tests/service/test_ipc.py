@@ -28,6 +28,15 @@ COMMANDS: list[ipc.Command] = [
     ipc.Credit(session="s", chunks=2),
     ipc.Control(session="s", action="quality", quality=40, event_id="e"),
     ipc.Playback(session="s", position=1.5, buffered=0.5, dropped=3),
+    ipc.Start(
+        session="s",
+        prompts=(),
+        credits=2,
+        buffer_seconds=4.0,
+        course=ipc.Course(journal="{}", blocks=(ipc.CourseBlock(0, 9), ipc.CourseBlock(4, 12)), sequence=5),
+        take=2,
+    ),
+    ipc.Rewind(session="s", block=3, take=1, event_id="e"),
     ipc.Stop(session="s"),
     ipc.Shutdown(),
 ]
@@ -49,6 +58,8 @@ EVENTS: list[ipc.Event] = [
     ipc.Superseded(session="s", event_id="e", by="f"),
     ipc.Rejected(session="s", event_id="e", code="prompt_empty", message="m", field="prompt"),
     ipc.ControlApplied(session="s", action="pause", sequence=4, event_id="e"),
+    ipc.Discarded(session="s", from_sequence=3, next_sequence=6, block=2, reason="rewind"),
+    ipc.Rewound(session="s", block=2, take=1, sequence=6, event_id="e"),
     ipc.Warned(session="s", code="prompt_truncated", message="m", event_id="e", kept_characters=200),
     ipc.Chunk(
         session="s",
