@@ -126,5 +126,5 @@ def _merge(name: str, tensor: Tensor, *, loras: list[tuple[Lora, float]], device
         return tensor
     total = tensor.to(device, torch.float32, copy=True)
     for lora, scale in touching:
-        total += scale * lora.delta(name, device=device)
+        total.add_(lora.delta(name, device=device), alpha=scale)
     return total

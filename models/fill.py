@@ -76,7 +76,7 @@ def _match(module: nn.Module, found: Mapping[str, Tensor], prefix: str) -> tuple
             problems.append(f"{name}: {problem}")
             continue
         cast = _convert(tensor, target)
-        if not _finite(cast):
+        if not is_finite(cast):
             problems.append(f"{name}: expected finite values as {cast.dtype}, found others")
         converted[name.removeprefix(prefix)] = cast
     return converted, problems
@@ -125,7 +125,7 @@ def stream_into(
     for name, own in places.items():
         tensor, target = file.read(name), targets[own]
         target.copy_(tensor if change is None else change(own, tensor))
-        if not _finite(target):
+        if not is_finite(target):
             problems.append(f"{name}: expected finite values as {target.dtype}, found others")
         done += file.facts[name].nbytes
         if progress is not None:
@@ -175,8 +175,12 @@ def _give_memory(module: nn.Module, device: torch.device | str) -> None:
     module.to_empty(device=device)
 
 
-def _finite(tensor: Tensor) -> bool:
-    return bool(torch.isfinite(tensor).all())
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all its values are numbers; without the copies that a test of each would make."""
+    if not tensor.is_floating_point() or tensor.numel() == 0:
+        return True
+    least, most = torch.aminmax(tensor.detach())
+    return bool(torch.isfinite(least) & torch.isfinite(most))
 
 
 def _raise_any(source: Path, problems: Iterable[str]) -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from models.config import TransformerConfig
 from models.errors import WeightsError
+from models.fill import is_finite
 from models.names import strip_wrappers, to_wan
 from models.weights import TensorReader, open_tensors
 
@@ -79,8 +80,8 @@ class Lora:
         down, up = (self._file.read(names[half]).to(device, torch.float32, copy=True) for half in ("down", "up"))
         alpha = self._alpha if "alpha" not in names else float(self._file.read(names["alpha"]).float())
         rank = down.shape[0]
-        added: Tensor = (up @ down) * ((rank if alpha is None else alpha) / rank)
-        if not bool(torch.isfinite(added).all()):
+        added = (up @ down).mul_((rank if alpha is None else alpha) / rank)
+        if not is_finite(added):
             raise WeightsError(f"{self.source}: {names['down']}: expected finite values, found others", field="model")
         return added
 

@@ -11,7 +11,6 @@ import json
 import os
 import pickle
 import re
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, Final, Protocol
+from zipfile import BadZipFile, is_zipfile
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -257,14 +257,14 @@ def _read_index(source: Path) -> dict[str, str]:
 def _unpickle(source: Path) -> Any:
     try:
         # Files of before 2020 are no archives and cannot be mapped; they are read whole.
-        return torch.load(source, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(source))
+        return torch.load(source, map_location="cpu", weights_only=True, mmap=is_zipfile(source))
     except pickle.UnpicklingError as error:
         # torch's own message advises to switch the check off.
         code = re.search(r"GLOBAL (\S+)", str(error))
         found = f"{code[1]}, which is code" if code else "something else"
         message = f"{source}: expected a pickle of tensors and nothing that runs, found {found}"
         raise WeightsError(message, field="model") from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError, TypeError) as error:
+    except (RuntimeError, EOFError, OSError, LookupError, ValueError, AttributeError, TypeError, BadZipFile) as error:
         # What the reader of a damaged archive runs into depends on where the damage is.
         reason = str(error).partition(". ")[0] or type(error).__name__
         raise WeightsError(f"{source}: expected a whole file that torch wrote: {reason}", field="model") from error

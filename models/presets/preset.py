@@ -22,7 +22,7 @@ from models.errors import ConfigError, PresetError
 from models.text import WordEncoderConfig
 from models.tiny_decoder import TinyDecoderConfig
 
-Decoder = Literal["linear", "tiny", "full"]
+Decoder = Literal["linear", "refined", "tiny", "full"]
 DtypeName = Literal["float32", "bfloat16"]
 Role = Literal["transformer", "lora", "text_encoder", "tokenizer", "vae", "tiny_decoder", "part"]
 """What a file is opened as. A `part` is opened through another file: the shards of an index."""
