@@ -42,6 +42,14 @@ class ServiceConfig(BaseModel):
     )
 
     preset: str = Field("demo", min_length=1, description="The model the worker loads.")
+    preset_dir: Path | None = Field(
+        None, description="Folder with further presets, a TOML file each (none: only those that come with the service)."
+    )
+    model_dir: Path | None = Field(
+        None,
+        description="Where the files of presets lie and are downloaded to (none: `longtake/models` in the user's"
+        " folder for data).",
+    )
     random_weights: bool = Field(False, description="Run the preset without its files, for load tests.")
     worker_threads: int = Field(1, ge=1, le=256, description="Threads of the engine for one operation.")
     encoder_threads: int = Field(1, ge=1, le=64, description="Threads that encode frames.")
@@ -228,8 +236,15 @@ def load_config(
 
 def store_folder(config: ServiceConfig, *, environment: Mapping[str, str] | None = None) -> Path:
     """Where the store lies: where the setting says, else in the user's folder for data."""
-    if config.store_dir is not None:
-        return config.store_dir
+    return _data_folder(environment) if config.store_dir is None else config.store_dir
+
+
+def model_folder(config: ServiceConfig, *, environment: Mapping[str, str] | None = None) -> Path:
+    """Where the files of presets lie: where the setting says, else in the user's folder for data."""
+    return _data_folder(environment) / "models" if config.model_dir is None else config.model_dir
+
+
+def _data_folder(environment: Mapping[str, str] | None) -> Path:
     variables = os.environ if environment is None else environment
     data = variables.get("XDG_DATA_HOME", "")
     # A relative path there counts as none, as the directory specification says.

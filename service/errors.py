@@ -81,6 +81,13 @@ class ErrorCode(StrEnum):
     STORE_FAILED = "store_failed"
     RECORD_INVALID = "record_invalid"
     RECORDING_FAILED = "recording_failed"
+    RESUME_TOKEN_INVALID = "resume_token_invalid"
+    SESSION_ENDED = "session_ended"
+    CONNECTION_REPLACED = "connection_replaced"
+    NOT_DIRECTOR = "not_director"
+    DIRECTION_NOT_OFFERED = "direction_not_offered"
+    FORMAT_MISMATCH = "format_mismatch"
+    LEASE_EXPIRED = "lease_expired"
     RATE_LIMITED = "rate_limited"
     START_TIMEOUT = "start_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -103,6 +110,7 @@ class WarningCode(StrEnum):
     PROMPT_TRUNCATED = "prompt_truncated"
     WORDS_UNKNOWN = "words_unknown"
     FRAMES_DROPPED = "frames_dropped"
+    NUMERICS_CHANGED = "numerics_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +186,15 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.STORE_FAILED: _ends("The store cannot be written or read.", 503, CloseCode.TRY_LATER, retryable=True),
     ErrorCode.RECORD_INVALID: _refused("A document is not the record of a session."),
     ErrorCode.RECORDING_FAILED: _ends("A recording could not be made.", 503, CloseCode.TRY_LATER, retryable=True),
+    ErrorCode.RESUME_TOKEN_INVALID: _refused("The resume token is not, or no longer, good for this session.", 403),
+    ErrorCode.SESSION_ENDED: _refused("The session has ended; REST can let it go on.", 410),
+    ErrorCode.CONNECTION_REPLACED: _ends("Another connection went on with the session.", 409, CloseCode.POLICY),
+    ErrorCode.NOT_DIRECTOR: _refused("Only who directs the session may say this.", 403),
+    ErrorCode.DIRECTION_NOT_OFFERED: _refused("The director has not offered to hand over.", 409),
+    ErrorCode.FORMAT_MISMATCH: _refused("The session's frames are encoded in another format."),
+    ErrorCode.LEASE_EXPIRED: _ends(
+        "The session's connection showed no life, and its place is free.", 408, CloseCode.POLICY, retryable=True
+    ),
     ErrorCode.RATE_LIMITED: _refused("Messages come faster than the limit.", 429, retryable=True),
     ErrorCode.START_TIMEOUT: _ends("No session was started in time.", 408, CloseCode.POLICY, retryable=True),
     ErrorCode.IDLE_TIMEOUT: _ends("The client said nothing for too long.", 408, CloseCode.POLICY, retryable=True),

@@ -114,6 +114,7 @@ def session_limits(config: ServiceConfig) -> SessionLimits:
         message_rate=config.message_rate,
         max_seconds=config.max_seconds,
         idle_timeout_s=config.idle_timeout,
+        resume_grace_s=config.resume_grace,
     )
 
 

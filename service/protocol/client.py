@@ -19,13 +19,15 @@ Pacing = Literal["realtime", "none"]
 PromptMode = Literal["recache", "flush", "cut", "keep"]
 SinkPolicy = Literal["keep", "refresh"]
 SlowConsumer = Literal["pause", "drop", "disconnect"]
-ControlAction = Literal["pause", "resume", "quality"]
+ControlAction = Literal["pause", "resume", "quality", "rewind", "seek_live"]
+DirectAction = Literal["offer", "take", "release"]
 
 MAX_SEED = 2**63 - 1
 MAX_PROMPTS = 8
 MAX_TRANSITION_CHUNKS = 64
 MAX_WEIGHT = 1e6
 MAX_SECONDS = 1e9
+MAX_BUFFER_SECONDS = 60.0
 
 EventId = Annotated[str, Field(min_length=1, max_length=128)]
 Prompts = Annotated[tuple["WeightedPrompt", ...], Field(strict=False, min_length=1, max_length=MAX_PROMPTS)]
@@ -115,7 +117,35 @@ class SessionStart(_Prompted):
     pacing: Pacing = "realtime"
     max_seconds: float | None = Field(default=None, gt=0, le=MAX_SECONDS)
     slow_consumer: SlowConsumer = "pause"
+    buffer_seconds: float = Field(default=0.0, ge=0, le=MAX_BUFFER_SECONDS)
+    shared_direction: bool = False
+    unattended: bool = False
     event_id: EventId | None = None
+
+
+class SessionResume(_ClientModel):
+    """Goes on with a session whose connection was lost, or that REST gave a token for: the first message of a
+    connection. `last_sequence` is the last chunk that came whole; what follows it is sent again.
+    """
+
+    type: Literal["session.resume"] = "session.resume"
+    session_id: str = Field(min_length=1, max_length=128)
+    resume_token: str = Field(min_length=1, max_length=128)
+    last_sequence: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    slow_consumer: SlowConsumer = "pause"
+
+
+class SessionJoin(_ClientModel):
+    """Watches a session that another connection directs: the first message of a connection.
+
+    `format`, where it is given, has to be the session's. With `pause`, a viewer that reads slowly falls behind by
+    itself; nobody waits for it.
+    """
+
+    type: Literal["session.join"] = "session.join"
+    session_id: str = Field(min_length=1, max_length=128)
+    format: MediaFormat | None = None
+    slow_consumer: SlowConsumer = "drop"
 
 
 class SessionInteraction(_Prompted):
@@ -129,8 +159,30 @@ class SessionInteraction(_Prompted):
     at: float | None = Field(default=None, ge=0, le=MAX_SECONDS)
 
 
-class SessionControl(_ClientModel):
-    """Halts the making of blocks, goes on with it, or changes how frames are encoded.
+class _Placed(_ClientModel):
+    """Names a place in a session: the beginning of a chunk's block, or of the block on screen at a second of the
+    video as it stands.
+    """
+
+    sequence: int | None = Field(default=None, ge=0, le=MAX_SEED)
+    seconds: float | None = Field(default=None, ge=0, le=MAX_SECONDS)
+    same_noise: bool = False
+
+    @model_validator(mode="after")
+    def _one_way_of_placing(self) -> Self:
+        if self.sequence is not None and self.seconds is not None:
+            raise refusal(
+                ErrorCode.FIELD_UNKNOWN,
+                "Both `sequence` and `seconds` were given.",
+                field="seconds",
+                expected="either `sequence` or `seconds`",
+            )
+        return self
+
+
+class SessionControl(_Placed):
+    """Halts the making of blocks, goes on with it, changes how frames are encoded, goes back to make the video anew
+    from some place on, or passes over what waits for this client (`seek_live`).
 
     To pause what is paused, or resume what runs, is no error: it is answered like any other.
     """
@@ -141,19 +193,51 @@ class SessionControl(_ClientModel):
     event_id: EventId | None = None
 
     @model_validator(mode="after")
-    def _quality_goes_with_its_action(self) -> Self:
+    def _fields_go_with_their_action(self) -> Self:
+        fields = (("quality", "quality"), ("sequence", "rewind"), ("seconds", "rewind"), ("same_noise", "rewind"))
+        for name, action in fields:
+            value = getattr(self, name)
+            if self.action != action and value is not None and value is not False:
+                raise refusal(
+                    ErrorCode.FIELD_UNKNOWN,
+                    f"There is no `{name}` to {self.action}.",
+                    field=name,
+                    expected=f'no such field unless `action` is "{action}"',
+                )
         if self.action == "quality" and self.quality is None:
             raise refusal(
                 ErrorCode.FIELD_MISSING, "The field `quality` is missing.", field="quality", expected="this field"
             )
-        if self.action != "quality" and self.quality is not None:
+        if self.action == "rewind" and self.sequence is None and self.seconds is None:
             raise refusal(
-                ErrorCode.FIELD_UNKNOWN,
-                f"There is no `quality` to {self.action}.",
-                field="quality",
-                expected='no such field unless `action` is "quality"',
+                ErrorCode.FIELD_MISSING,
+                "There is no place to go back to.",
+                field="sequence",
+                expected="`sequence` or `seconds`",
             )
         return self
+
+
+class SessionFork(_Placed):
+    """Makes a new session with the history of this one before some place, by default its end; this one goes on."""
+
+    type: Literal["session.fork"] = "session.fork"
+    event_id: EventId | None = None
+
+
+class SessionCheckpoint(_ClientModel):
+    """Writes a name for the place that the session has come to into its record."""
+
+    type: Literal["session.checkpoint"] = "session.checkpoint"
+    name: str = Field(min_length=1, max_length=128)
+    event_id: EventId | None = None
+
+
+class SessionDirect(_ClientModel):
+    """Hands direction over: the director offers it or gives it up, a viewer takes what is offered or given up."""
+
+    type: Literal["session.direct"] = "session.direct"
+    action: DirectAction
 
 
 class SessionPlayback(_ClientModel):
@@ -178,4 +262,16 @@ class SessionStop(_ClientModel):
     type: Literal["session.stop"] = "session.stop"
 
 
-ClientMessage = SessionStart | SessionInteraction | SessionControl | SessionPlayback | SessionPing | SessionStop
+ClientMessage = (
+    SessionStart
+    | SessionResume
+    | SessionJoin
+    | SessionInteraction
+    | SessionControl
+    | SessionFork
+    | SessionCheckpoint
+    | SessionDirect
+    | SessionPlayback
+    | SessionPing
+    | SessionStop
+)

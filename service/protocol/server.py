@@ -10,7 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from service.protocol.client import SUBPROTOCOL, ControlAction, MediaFormat
 
-DoneReason = Literal["stopped", "completed", "drained"]
+DoneReason = Literal["stopped", "completed", "drained", "left"]
+Role = Literal["director", "viewer"]
+DiscardReason = Literal["prompt", "pause", "rewind"]
+ResumeCause = Literal["connection", "worker"]
 EventIds = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -28,6 +31,7 @@ class SessionLimits(_ServerModel):
     message_rate: float
     max_seconds: float
     idle_timeout_s: float
+    resume_grace_s: float
 
 
 class SessionQueued(_ServerModel):
@@ -39,10 +43,17 @@ class SessionQueued(_ServerModel):
 
 
 class VideoStart(_ServerModel):
-    """The session exists; chunk 0 is next. `block_frames` counts latent frames, the others pixel frames."""
+    """The session exists; chunk `next_sequence` is next. `block_frames` counts latent frames, the others pixel frames.
+
+    The director's has a `resume_token`, which is good for one `session.resume` after the connection is lost.
+    """
 
     type: Literal["video.start"] = "video.start"
     session_id: str
+    role: Role = "director"
+    resume_token: str | None = None
+    next_sequence: int = 0
+    shared_direction: bool = False
     model: str
     width: int
     height: int
@@ -112,10 +123,14 @@ class ChunkMetadata(_ServerModel):
 
 
 class VideoDiscard(_ServerModel):
-    """Chunks from `from_sequence` on are taken back. What follows has new numbers, none is used again."""
+    """Chunks from `from_sequence` on are not to be shown, or shown no further. The next chunk that comes is
+    `next_sequence`: numbers between the two that have not come will not come, and none is used again.
+    """
 
     type: Literal["video.discard"] = "video.discard"
     from_sequence: int
+    next_sequence: int
+    reason: DiscardReason
 
 
 class InteractionQueued(_ServerModel):
@@ -156,18 +171,78 @@ class InteractionRejected(_ServerModel):
 
 
 class SessionControlApplied(_ServerModel):
-    """A control was carried out; `sequence` is the first chunk it holds for."""
+    """A control was carried out; `sequence` is the first chunk it holds for, `block` and `take` those of a rewind."""
 
     type: Literal["session.control.applied"] = "session.control.applied"
     action: ControlAction
     quality: int | None = None
     sequence: int
+    block: int | None = None
+    take: int | None = None
     event_id: str | None = None
+
+
+class SessionForked(_ServerModel):
+    """The new session, which begins when somebody goes on with it: `session.resume` with this token."""
+
+    type: Literal["session.forked"] = "session.forked"
+    session_id: str
+    resume_token: str
+    block: int
+    event_id: str | None = None
+
+
+class SessionCheckpointed(_ServerModel):
+    """The place has its name: a rewind or fork to chunk `sequence`, the next one, comes back to it."""
+
+    type: Literal["session.checkpointed"] = "session.checkpointed"
+    name: str
+    sequence: int
+    block: int
+    event_id: str | None = None
+
+
+class SessionDirection(_ServerModel):
+    """Who directs has changed, or may: `role` is this connection's own. `offered`: a viewer may take it.
+
+    A connection that becomes the director has the `resume_token` now; the one before has none any more.
+    """
+
+    type: Literal["session.direction"] = "session.direction"
+    role: Role
+    offered: bool
+    resume_token: str | None = None
+
+
+class MissingChunks(_ServerModel):
+    """Chunks that cannot be sent again, both included."""
+
+    from_sequence: int
+    to_sequence: int
+
+
+class SessionResumed(_ServerModel):
+    """The session goes on with chunk `next_sequence`: after a lost connection, or after a lost engine."""
+
+    type: Literal["session.resumed"] = "session.resumed"
+    session_id: str
+    cause: ResumeCause
+    next_sequence: int
+    resume_token: str | None = None
+    missing: MissingChunks | None = None
+
+
+class WorkerRestarting(_ServerModel):
+    """The engine was lost and is started again; the session waits and goes on exactly (`session.resumed`)."""
+
+    type: Literal["session.worker_restarting"] = "session.worker_restarting"
+    message: str
 
 
 class SessionStats(_ServerModel):
     """How the session goes. `fps` is of the last interval; `realtime_ratio` is media sent per second of the
-    clock since the first chunk, pauses included; `lead_seconds` is media sent and not yet shown.
+    clock since the first chunk, pauses included; `lead_seconds` is media sent and not yet shown; `replay_seconds`
+    and `replay_bytes` is what could be sent again after a lost connection.
     """
 
     type: Literal["session.stats"] = "session.stats"
@@ -179,6 +254,9 @@ class SessionStats(_ServerModel):
     frames: int
     frames_dropped: int
     bytes_sent: int
+    viewers: int = 0
+    replay_seconds: float = 0.0
+    replay_bytes: int = 0
     block_ms: float | None = None
     switch_ms: float | None = None
 
@@ -248,6 +326,11 @@ ServerMessage = (
     | InteractionSuperseded
     | InteractionRejected
     | SessionControlApplied
+    | SessionForked
+    | SessionCheckpointed
+    | SessionDirection
+    | SessionResumed
+    | WorkerRestarting
     | SessionStats
     | SessionWarning
     | SessionDraining

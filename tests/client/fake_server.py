@@ -54,6 +54,7 @@ LIMITS = SessionLimits(
     message_rate=20.0,
     max_seconds=1800.0,
     idle_timeout_s=60.0,
+    resume_grace_s=60.0,
 )
 
 

@@ -168,7 +168,7 @@ async def test_discard_drops_what_waits_and_tells_what_was_taken() -> None:
         for sequence in range(4):
             await peer.chunk(sequence)
         await peer.control(await peer.next())
-        await peer.send(VideoDiscard(from_sequence=1))
+        await peer.send(VideoDiscard(from_sequence=1, next_sequence=6, reason="prompt"))
         await peer.chunk(6, pts=0.75)  # 4 and 5 were taken back before they were sent
         await peer.control(await peer.next())
         await peer.done(7)
@@ -228,7 +228,7 @@ async def test_waiting_room_stats_and_draining_are_told() -> None:
 async def test_discard_before_the_video_is_a_violation() -> None:
     async def script(peer: Peer) -> None:
         await peer.next()
-        await peer.send(VideoDiscard(from_sequence=0))
+        await peer.send(VideoDiscard(from_sequence=0, next_sequence=1, reason="prompt"))
 
     async with fake_server(script) as server, connect(server.url, QUICK) as session:
         with pytest.raises(ProtocolViolation, match=r"expected video\.discard after video\.start"):

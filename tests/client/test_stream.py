@@ -164,7 +164,7 @@ async def test_recording_is_what_was_aired(tmp_path: Path) -> None:
         await peer.chunk(0)
         await peer.chunk(1)
         await asyncio.sleep(0.1)
-        await peer.send(VideoDiscard(from_sequence=1))
+        await peer.send(VideoDiscard(from_sequence=1, next_sequence=2, reason="prompt"))
         await peer.chunk(2, pts=0.75)
         await peer.done(3)
 

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 from service.errors import ErrorCode
 
-TYPES = "session.start, session.interaction, session.control, session.playback, session.ping, session.stop"
+TYPES = (
+    "session.start, session.resume, session.join, session.interaction, session.control, session.fork,"
+    " session.checkpoint, session.direct, session.playback, session.ping, session.stop"
+)
 FORMATS = "'jpeg', 'webp', 'png' or 'raw'"
 UNICODE = "Unicode text without NUL"
 ALONE = 'no such field unless `action` is "quality"'
+PLACED = 'no such field unless `action` is "rewind"'
+ACTIONS = "'pause', 'resume', 'quality', 'rewind' or 'seek_live'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,10 @@ def _interaction(**fields: object) -> str:
 
 def _control(**fields: object) -> str:
     return json.dumps({"type": "session.control"} | fields)
+
+
+def _message(name: str, **fields: object) -> str:
+    return json.dumps({"type": f"session.{name}"} | fields)
 
 
 def _playback(**fields: object) -> str:
@@ -130,12 +139,58 @@ BAD_MESSAGES = (
         "'pause', 'drop' or 'disconnect'",
     ),
     BadMessage("no action", _control(), ErrorCode.FIELD_MISSING, "action", "this field"),
-    BadMessage("action", _control(action="halt"), ErrorCode.FIELD_CHOICE, "action", "'pause', 'resume' or 'quality'"),
+    BadMessage("action", _control(action="halt"), ErrorCode.FIELD_CHOICE, "action", ACTIONS),
     BadMessage("quality of a pause", _control(action="pause", quality=3), ErrorCode.FIELD_UNKNOWN, "quality", ALONE),
     BadMessage("no quality", _control(action="quality"), ErrorCode.FIELD_MISSING, "quality", "this field"),
     BadMessage(
         "quality 0 later", _control(action="quality", quality=0), ErrorCode.FIELD_RANGE, "quality", "at least 1"
     ),
+    BadMessage(
+        "rewind to nowhere", _control(action="rewind"), ErrorCode.FIELD_MISSING, "sequence", "`sequence` or `seconds`"
+    ),
+    BadMessage(
+        "rewind to two places",
+        _control(action="rewind", sequence=1, seconds=1),
+        ErrorCode.FIELD_UNKNOWN,
+        "seconds",
+        "either `sequence` or `seconds`",
+    ),
+    BadMessage(
+        "rewind before the start",
+        _control(action="rewind", sequence=-1),
+        ErrorCode.FIELD_RANGE,
+        "sequence",
+        "at least 0",
+    ),
+    BadMessage("place of a pause", _control(action="pause", seconds=3), ErrorCode.FIELD_UNKNOWN, "seconds", PLACED),
+    BadMessage(
+        "noise of a pause", _control(action="pause", same_noise=True), ErrorCode.FIELD_UNKNOWN, "same_noise", PLACED
+    ),
+    BadMessage(
+        "fork from two places",
+        _message("fork", sequence=1, seconds=1),
+        ErrorCode.FIELD_UNKNOWN,
+        "seconds",
+        "either `sequence` or `seconds`",
+    ),
+    BadMessage("no name", _message("checkpoint"), ErrorCode.FIELD_MISSING, "name", "this field"),
+    BadMessage("nothing to join", _message("join"), ErrorCode.FIELD_MISSING, "session_id", "this field"),
+    BadMessage("no token", _message("resume", session_id="s"), ErrorCode.FIELD_MISSING, "resume_token", "this field"),
+    BadMessage(
+        "token empty",
+        _message("resume", session_id="s", resume_token=""),
+        ErrorCode.FIELD_RANGE,
+        "resume_token",
+        "1 or more characters",
+    ),
+    BadMessage(
+        "direct how",
+        _message("direct", action="grab"),
+        ErrorCode.FIELD_CHOICE,
+        "action",
+        "'offer', 'take' or 'release'",
+    ),
+    BadMessage("buffer", _start(buffer_seconds=61), ErrorCode.FIELD_RANGE, "buffer_seconds", "at most 60"),
     BadMessage("no position", _playback(), ErrorCode.FIELD_MISSING, "position_seconds", "this field"),
     BadMessage(
         "position negative", _playback(position_seconds=-1), ErrorCode.FIELD_RANGE, "position_seconds", "at least 0"

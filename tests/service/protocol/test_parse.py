@@ -17,7 +17,20 @@ from service.protocol import (
     parse_client_message,
     parse_server_message,
 )
-from service.protocol.client import SessionInteraction, SessionPing, SessionStart, SessionStop, WeightedPrompt
+from service.protocol.client import (
+    SessionCheckpoint,
+    SessionControl,
+    SessionDirect,
+    SessionFork,
+    SessionInteraction,
+    SessionJoin,
+    SessionPing,
+    SessionPlayback,
+    SessionResume,
+    SessionStart,
+    SessionStop,
+    WeightedPrompt,
+)
 from tests.service.bad_messages import BAD_MESSAGES, BadMessage
 
 TYPES = ["session.start", "session.interaction", "session.ping", "session.stop", "video.start", "", "x"]
@@ -92,19 +105,37 @@ def test_client_messages_come_back_as_they_were(message: SessionInteraction) -> 
     assert parse_client_message(encode_message(message)) == message
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        SessionStart(prompt="a"),
-        SessionStart(prompts=(WeightedPrompt(text="a", weight=0.25), WeightedPrompt(text="b")), seed=0, format="raw"),
-        SessionPing(id="7"),
-        SessionPing(),
-        SessionStop(),
-    ],
-    ids=["prompt", "blend", "ping", "bare ping", "stop"],
+CLIENT_MESSAGES: tuple[ClientMessage, ...] = (
+    SessionStart(prompt="a"),
+    SessionStart(prompts=(WeightedPrompt(text="a", weight=0.25), WeightedPrompt(text="b")), seed=0, format="raw"),
+    SessionStart(prompt="a", buffer_seconds=4.0, shared_direction=True, unattended=True),
+    SessionResume(session_id="s", resume_token="t"),
+    SessionResume(session_id="s", resume_token="t", last_sequence=7, slow_consumer="drop"),
+    SessionJoin(session_id="s", format="jpeg", slow_consumer="pause"),
+    SessionInteraction(event_id="e", prompt="a"),
+    SessionControl(action="pause"),
+    SessionControl(action="quality", quality=3),
+    SessionControl(action="rewind", sequence=0, same_noise=True),
+    SessionControl(action="rewind", seconds=1.5),
+    SessionControl(action="seek_live", event_id="e"),
+    SessionFork(),
+    SessionFork(sequence=3, same_noise=True, event_id="e"),
+    SessionCheckpoint(name="the storm", event_id="e"),
+    SessionDirect(action="offer"),
+    SessionPlayback(position_seconds=1.0),
+    SessionPing(id="7"),
+    SessionPing(),
+    SessionStop(),
 )
-def test_every_client_message_round_trips(message: SessionStart | SessionPing | SessionStop) -> None:
+
+
+@pytest.mark.parametrize("message", CLIENT_MESSAGES, ids=lambda message: message.type)
+def test_every_client_message_round_trips(message: ClientMessage) -> None:
     assert parse_client_message(encode_message(message)) == message
+
+
+def test_every_client_message_is_tried() -> None:
+    assert {type(message) for message in CLIENT_MESSAGES} == set(ClientMessage.__args__)
 
 
 def test_limits_are_the_servers() -> None:

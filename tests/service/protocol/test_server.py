@@ -13,16 +13,22 @@ from service.protocol.server import (
     InteractionRejected,
     InteractionSuperseded,
     MediaInit,
+    MissingChunks,
+    SessionCheckpointed,
     SessionControlApplied,
+    SessionDirection,
     SessionDone,
     SessionDraining,
+    SessionForked,
     SessionLimits,
     SessionPong,
     SessionQueued,
+    SessionResumed,
     SessionStats,
     SessionWarning,
     VideoDiscard,
     VideoStart,
+    WorkerRestarting,
 )
 
 LIMITS = SessionLimits(
@@ -33,6 +39,7 @@ LIMITS = SessionLimits(
     message_rate=50.0,
     max_seconds=3600.0,
     idle_timeout_s=300.0,
+    resume_grace_s=60.0,
 )
 EVERY_MESSAGE: tuple[ServerMessage, ...] = (
     VideoStart(
@@ -50,8 +57,21 @@ EVERY_MESSAGE: tuple[ServerMessage, ...] = (
     ),
     SessionQueued(position=1, waiting=3),
     MediaInit(format="jpeg", quality=85, width=96, height=96, sequence=0),
-    VideoDiscard(from_sequence=4),
+    VideoDiscard(from_sequence=4, next_sequence=6, reason="prompt"),
     SessionControlApplied(action="quality", quality=40, sequence=3, event_id="e"),
+    SessionControlApplied(action="rewind", sequence=9, block=3, take=1),
+    SessionForked(session_id="t", resume_token="secret", block=3, event_id="e"),
+    SessionCheckpointed(name="the storm", sequence=7, block=7),
+    SessionDirection(role="director", offered=False, resume_token="secret"),
+    SessionResumed(session_id="s", cause="worker", next_sequence=5),
+    SessionResumed(
+        session_id="s",
+        cause="connection",
+        next_sequence=5,
+        resume_token="secret",
+        missing=MissingChunks(from_sequence=2, to_sequence=4),
+    ),
+    WorkerRestarting(message="its process was killed by SIGKILL"),
     SessionStats(
         at_seconds=1.0,
         fps=16.0,
