@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from service.config import ServiceConfig, load_config
+from service.config import ServiceConfig, load_config, model_folder, store_folder
 from service.errors import ConfigError
 
 README = Path(__file__).parents[2] / "service" / "README.md"
@@ -69,6 +69,16 @@ def test_a_file_that_cannot_be_read_is_an_error_that_names_it(tmp_path: Path) ->
     broken.write_text("port = = 1", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"broken\.toml is not TOML"):
         load_config(file=broken, environment={})
+
+
+def test_folders_lie_with_the_users_data_unless_a_setting_says_otherwise() -> None:
+    config, environment = ServiceConfig(), {"XDG_DATA_HOME": "/data"}
+    assert store_folder(config, environment=environment) == Path("/data/longtake")
+    assert model_folder(config, environment=environment) == Path("/data/longtake/models")
+    home = Path.home() / ".local" / "share" / "longtake" / "models"
+    assert model_folder(config, environment={"XDG_DATA_HOME": "relative"}) == home
+    given = load_config(environment={"LONGTAKE_MODEL_DIR": "/m", "LONGTAKE_PRESET_DIR": "/p"})
+    assert (model_folder(given), given.preset_dir) == (Path("/m"), Path("/p"))
 
 
 def test_settings_do_not_change() -> None:
