@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from models.load import VOCABULARY_KEY
+from models.stored import VOCABULARY_KEY
 from models.train.bundle import FULL_VOCABULARY
 from models.train.run import LOG, load_average
 from models.train.run import WEIGHTS_NAME as WEIGHTS_NAME

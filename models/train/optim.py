@@ -13,6 +13,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from models.train.parallel import average_gradients
+
 NEWTON_SCHULZ: Final = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS: Final = 5
 RMS_OF_ADAMW: Final = 0.2
@@ -106,6 +108,7 @@ class Optimiser:
     def step(self, step: int, progress: float) -> float:
         """Update parameters and average; returns the gradient's norm before it was limited."""
         factor = self.rates.factor(step, progress)
+        average_gradients(self.parameters)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         self.muon.step(self.rates.muon * factor)
         for group in self.adamw.param_groups:

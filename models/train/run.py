@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from models.train import parallel
 from models.train.bundle import Bundle, empty_bundle, new_bundle
 from models.train.render import Renderer
 from models.train.sampling import Sampling, first_block_frames, write_sheet
@@ -51,14 +52,16 @@ class Trainer(ABC):
         self.folder = folder
         self.device = torch.device(config.device)
         folder.mkdir(parents=True, exist_ok=True)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        parallel.join(self.device)
+        self.rank = parallel.rank()
+        self.generator = torch.Generator().manual_seed(config.seed + self.rank)
         self.renderer = renderer or Renderer(self.device)
         self.step = 0
         self.seconds = 0.0
         saved: dict[str, Any] | None = None
         if resume:
-            saved = torch.load(folder / CHECKPOINT, weights_only=True)
-        elif (folder / CHECKPOINT).exists():
+            saved = torch.load(self._checkpoint, weights_only=True)
+        elif self._checkpoint.exists():
             raise ValueError(f"expected {folder} without a checkpoint, found one: --resume or choose another folder")
         self.bundle = self._bundle(saved).to(self.device)
         self.set_up()
@@ -96,6 +99,11 @@ class Trainer(ABC):
         """How much of the time budget is used."""
         return self.seconds / (60 * self.config.minutes) if self.config.minutes else 1.0
 
+    @property
+    def _checkpoint(self) -> Path:
+        """Each process has its own: data and random numbers differ, weights do not."""
+        return self.folder / (f"checkpoint-{self.rank}.pt" if self.rank else CHECKPOINT)
+
     def _bundle(self, saved: dict[str, Any] | None) -> Bundle:
         if saved is None and not self.config.start:
             return new_bundle(self.config.sizes, self.renderer, seed=self.config.seed)
@@ -119,10 +127,10 @@ class Trainer(ABC):
             "step": self.step,
             "seconds": self.seconds,
         }
-        beside = self.folder / f".{CHECKPOINT}.new"
+        beside = self._checkpoint.with_suffix(".new")
         torch.save(state, beside)
-        os.replace(beside, self.folder / CHECKPOINT)
-        if self.config.sheet_clips > 0:
+        os.replace(beside, self._checkpoint)
+        if self.config.sheet_clips > 0 and self.rank == 0:
             self.write_sheet(self.folder / SHEET)
 
     def write_sheet(self, path: Path) -> None:
@@ -136,7 +144,7 @@ class Trainer(ABC):
             began = time.monotonic()
             self.train_step()
             self.step += 1
-            self.seconds += time.monotonic() - began
+            self.seconds += parallel.as_first(time.monotonic() - began, self.device)
             if self.step % self.config.log_every == 0:
                 self._log()
             if self.seconds - saved_at >= self.config.save_every:
@@ -147,6 +155,8 @@ class Trainer(ABC):
     def _log(self) -> None:
         head = {"stage": self.config.stage, "step": self.step, "seconds": round(self.seconds, 1)}
         line = json.dumps({**head, **self.log_line()})
+        if self.rank > 0:
+            return
         with open(self.folder / LOG, "a", encoding="utf-8") as file:
             file.write(line + "\n")
         logger.info("%s", line)
