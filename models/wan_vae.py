@@ -20,7 +20,7 @@ from models.vae import DecoderState
 STAGES = 4
 _GROWS = (True, True, False, False)
 """Which stages of the decoder end in twice the frames; all but the last end in twice the height and width."""
-_SIDE = 2 ** (STAGES - 1)
+_SIDE = 1 << (STAGES - 1)
 _SKIP = "Rep"
 """The library's mark of a convolution that was passed over by a scene's first latent frame."""
 _REACH = 2
@@ -168,7 +168,7 @@ def _slot_shapes(config: WanVaeConfig) -> list[tuple[int, int]]:
         inside = widths[stage - 1] // 2 if stage else width
         shapes += [(inside, scale), (width, scale), *[(width, scale)] * 2 * config.num_res_blocks]
         shapes += [(width, scale)] if grows else []
-    return [*shapes, (widths[-1], 2 ** (STAGES - 1))]
+    return [*shapes, (widths[-1], 1 << (STAGES - 1))]
 
 
 def _growing_slots(config: WanVaeConfig) -> Iterator[int]:

@@ -22,11 +22,11 @@ def small_decoder(config: TinyDecoderConfig = SMALL, *, seed: int = 0) -> TinyDe
     """Weights with which what a memory holds reaches the pixels, and the pixels fill [0, 1]."""
     decoder = TinyDecoder(config).double()
     generator = torch.Generator().manual_seed(seed)
-    for parameter in decoder.parameters():
+    for parameter in decoder.decoder.parameters():
         values = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
         scale = 1.4 / parameter[0].numel() ** 0.5 if parameter.ndim > 1 else 0.1
         parameter.data = values * scale
-    *_, last_weight, last_bias = decoder.parameters()
+    *_, last_weight, last_bias = decoder.decoder.parameters()
     last_weight.data *= 0.05
     last_bias.data += 0.5
     return decoder
@@ -189,7 +189,7 @@ def test_a_rebuild_with_the_wrong_number_of_latents_is_refused() -> None:
 def test_the_published_layout() -> None:
     with torch.device("meta"):
         decoder = TinyDecoder()
-    shapes = {name: tuple(tensor.shape) for name, tensor in decoder.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in decoder.decoder.state_dict(prefix="decoder.").items()}
     stages = ((3, 256, 128, 1), (9, 128, 64, 2), (15, 64, 64, 2))
     expected: dict[str, tuple[int, ...]] = {
         "decoder.1.weight": (256, 16, 3, 3),
@@ -205,7 +205,7 @@ def test_the_published_layout() -> None:
         expected[f"decoder.{first + 4}.conv.weight"] = (times * width, width, 1, 1)
         expected[f"decoder.{first + 5}.weight"] = (after, width, 3, 3)
     assert shapes == expected
-    assert sum(tensor.numel() for tensor in decoder.parameters()) == 9_844_611
+    assert sum(tensor.numel() for tensor in decoder.decoder.parameters()) == 9_844_611
     assert decoder.receptive_latents == 8
 
 
