@@ -12,14 +12,16 @@ from typing import Generic, Protocol, TypeVar
 
 import typer
 
-from client.recording import Recorder, TakeFiles
+from client.recording import Recorder, TakeFiles, tell
 from client.report import ChunkArrival, StreamReport, SwitchReport, build_report, milliseconds
 from models.journal import Journal, PromptEvent, Timeline, WeightedPrompt
 from models.stream import Block, LatentSource, PromptChange
 from service.commands.engine import load_engine
 from service.commands.options import GenerateOptions, OptionError
 from service.commands.script import Cue, Script, length_of, read_journal, script_of
-from service.ipc import Mode, Sink
+from service.ipc import Mode, Prompt, Sink
+from service.worker.engine import PromptReading
+from service.worker.reading import reading_warnings
 
 
 class Picture(Protocol):
@@ -48,6 +50,8 @@ class Engine(Protocol[S]):
 
     @property
     def preset(self) -> Picture: ...
+
+    def read_prompt(self, text: str) -> PromptReading: ...
 
     def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> S: ...
 
@@ -140,14 +144,13 @@ def plan_of(options: GenerateOptions) -> Script | Journal:
 def film(engine: Engine[S], plan: Script | Journal, *, seconds: float, files: TakeFiles) -> StreamReport:
     """Make whole blocks until the length is reached, and write what is asked for as they come."""
     started = time.monotonic()
+    tell_of_reading(engine, plan)
     picture = engine.preset
     wanted = max(1, round(seconds * picture.fps))
     stream, cues = _begin(engine, plan)
     try:
         take = Take(engine, stream, cues=cues)
-        with Recorder(
-            files, width=picture.width, height=picture.height, fps=picture.fps, frames=wanted
-        ) as recorder:
+        with Recorder(files, width=picture.width, height=picture.height, fps=picture.fps, frames=wanted) as recorder:
             while (made := take.frames) < wanted:
                 block = take.next_block()
                 shown = block.frames[: wanted - made]
@@ -160,6 +163,15 @@ def film(engine: Engine[S], plan: Script | Journal, *, seconds: float, files: Ta
         engine.close(stream)
     switches = take.switches if isinstance(plan, Script) else _replayed(plan, blocks=len(take.arrivals))
     return build_report(_trimmed(take.arrivals, wanted), fps=picture.fps, started=started, switches=switches)
+
+
+def tell_of_reading(engine: Engine[S], plan: Script | Journal) -> None:
+    """A line for every prompt that is not read as it is written: the same words as the service's warnings."""
+    events = [plan.first, *(cue.event for cue in plan.cues)] if isinstance(plan, Script) else plan.events
+    texts = [prompt.text for event in events if isinstance(event, PromptEvent) for prompt in event.prompts]
+    prompts = [Prompt(text) for text in dict.fromkeys(texts)]
+    for warning in reading_warnings(engine, "", prompts=prompts, event_id=""):
+        tell(f"{warning.code}: {warning.message}")
 
 
 def _replayed(journal: Journal, *, blocks: int) -> list[SwitchReport]:

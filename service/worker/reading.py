@@ -4,13 +4,20 @@ Knows prompts and what the encoder says of them; knows nothing of sessions or st
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 from service.errors import WarningCode
 from service.ipc import Prompt, Warned
-from service.worker.engine import Engine
+from service.worker.engine import PromptReading
 
 
-def reading_warnings(engine: Engine, session: str, *, prompts: Sequence[Prompt], event_id: str) -> Iterator[Warned]:
+class Reader(Protocol):
+    """As much of an engine as reading takes."""
+
+    def read_prompt(self, text: str) -> PromptReading: ...
+
+
+def reading_warnings(engine: Reader, session: str, *, prompts: Sequence[Prompt], event_id: str) -> Iterator[Warned]:
     """One warning for each thing that is wrong with each prompt."""
     for prompt in prompts:
         reading = engine.read_prompt(prompt.text)

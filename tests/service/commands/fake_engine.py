@@ -21,6 +21,12 @@ class FakePreset:
     fps: int = 16
 
 
+@dataclass(frozen=True, slots=True)
+class FakeReading:
+    kept_characters: int
+    unknown_words: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class FakeStream:
     journal: Journal
@@ -37,6 +43,12 @@ class FakeEngine:
     def __init__(self) -> None:
         self.preset = FakePreset()
         self.streams: list[FakeStream] = []
+
+    def read_prompt(self, text: str) -> FakeReading:
+        """Words in capitals are not known, and ten words are read."""
+        words = text.split(" ")
+        kept = len(" ".join(words[:10]))
+        return FakeReading(kept, tuple(word for word in words if word.isupper()))
 
     def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> FakeStream:
         first = PromptEvent(block=0, prompts=tuple(prompts))

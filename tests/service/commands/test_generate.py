@@ -66,6 +66,25 @@ def test_report_tells_of_every_switch() -> None:
     assert (snow.prompt, snow.chunk, snow.received_ms) == ("snow", None, None)
 
 
+def test_what_is_not_read_as_written_is_said_and_still_drawn(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same words as the service's warnings, one line a prompt, whether it is asked for once or twice."""
+    engine = FakeEngine()
+    long = "one two three four five six seven eight nine ten eleven"
+    asked = script(prompt="a ZEPPELIN at sea", at=[f"1s {long}", "2s a ZEPPELIN at sea"])
+    assert film(engine, asked, seconds=3.0, files=NOTHING).frames == 48
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("words", "prompt"))]
+    assert told == [
+        "words_unknown: The model does not know: ZEPPELIN.",
+        "prompt_truncated: The prompt is read up to character 48 of 55.",
+    ]
+
+
+def test_a_replay_says_it_of_its_journal_too(capsys: pytest.CaptureFixture[str]) -> None:
+    first = PromptEvent(block=0, prompts=(WeightedPrompt("fine"), WeightedPrompt("a UNICORN")))
+    film(FakeEngine(), Journal(model="fake", seed=1, fingerprint="", events=(first,)), seconds=1.0, files=NOTHING)
+    assert "The model does not know: UNICORN." in capsys.readouterr().err
+
+
 def test_files_hold_the_take(tmp_path: Path) -> None:
     files = TakeFiles(video=tmp_path / "a.mp4", hashes=tmp_path / "a.sha256", journal=tmp_path / "a.json")
     engine = FakeEngine()
