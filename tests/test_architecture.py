@@ -35,6 +35,9 @@ ROOMS: tuple[Room, ...] = (
     room("models.picture", "models numpy PIL"),
     room("models.clip", "models numpy PIL av"),
     room("models.tokenizer", "models tokenizers ftfy"),
+    room("models.quantize", "models torch torchao", never="models.train"),
+    room("models.pieces", "models torch tokenizers", never="models.train"),
+    room("models.transport", "models huggingface_hub httpx2"),
     room("models.umt5", "models torch transformers", never="models.train"),
     room("models.wan_vae", "models torch diffusers", never="models.train"),
     room("models.train", "models cache torch numpy safetensors PIL tqdm"),
@@ -164,7 +167,7 @@ def test_dependencies_are_those_that_are_used() -> None:
         "huggingface-hub": "huggingface_hub",
     }
     declared = {names.get(name, name) for name in _declared()}
-    come_with_others = {"starlette": "fastapi", "pydantic_core": "pydantic"}
+    come_with_others = {"starlette": "fastapi", "pydantic_core": "pydantic", "httpx2": "huggingface_hub"}
     imported = {item.module.split(".")[0] for source in PRODUCT for item in imports_of(source, MODULES)}
     outside = imported - STANDARD - {module.split(".")[0] for module in MODULES}
     assert {come_with_others.get(name, name) for name in outside} == declared
