@@ -6,7 +6,7 @@ weights have moved on since it was written. Knows rollouts and prompts; knows no
 and taken up again exactly.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,15 +16,15 @@ from torch import Tensor
 from cache.text_kv import TextKeysValues
 from cache.window import WindowSpec, WindowState
 from models.sampler import Schedule, add_noise
-from models.text import WordEncoder
 from models.train.pool import BLOCK_FRAMES
+from models.train.prompts import Pairs, PromptSource
 from models.train.rollout import Rollout
 from models.train.scores import Stretch
-from models.train.world import attributes_of, caption, change_attributes, choose, sample_attributes
+from models.train.world import choose
 from models.transformer import Transformer
 
-DrawPrompts = Callable[[], tuple[Tensor, Tensor]]
-"""Tokens [B,L] of the prompts before and after the switch, for a new set of streams."""
+Embed = Callable[[Sequence[str]], TextKeysValues]
+"""Cross-attention keys and values of prompts, by the generator's present weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +51,8 @@ class Chunk:
     noisy: Tensor
     """What the exit passes were given."""
     sigma: float
-    tokens: Tensor
-    """[B,L]: the prompts that the whole stretch is scored under."""
-
-
-def world_prompts(encoder: WordEncoder, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Random captions of the small world and what they change to, as tokens."""
-    before = sample_attributes(count, generator)
-    after = change_attributes(before, generator)
-    first, second = (
-        torch.stack([encoder.tokenize(caption(attributes_of(row), generator)) for row in rows])
-        for rows in (before, after)
-    )
-    return first, second
+    prompts: tuple[str, ...]
+    """One a stream: what the whole stretch is scored under."""
 
 
 class Course:
@@ -74,8 +63,8 @@ class Course:
         config: CourseConfig,
         transformer: Transformer,
         *,
-        embed: Callable[[Tensor], TextKeysValues],
-        prompts: DrawPrompts,
+        embed: Embed,
+        prompts: PromptSource,
         schedule: Schedule,
         side: int,
         generator: torch.Generator,
@@ -86,14 +75,14 @@ class Course:
         self.config = config
         self.transformer = transformer
         self.embed = embed
-        self.prompts = prompts
+        self.source = prompts
         self.schedule = schedule
         self.side = side
         self.generator = generator
         self.made = 0
         """Blocks made of the present streams; 0 before the first."""
         self.switch = config.total_blocks
-        self.tokens = torch.zeros(2, config.streams, 0, dtype=torch.int64)
+        self.prompts: Pairs = ((), ())
         self.rollout: Rollout | None = None
 
     def next_chunk(self, *, gradients: bool) -> Chunk:
@@ -112,12 +101,12 @@ class Course:
             made=torch.cat([made for made, _ in blocks], dim=1),
             noisy=torch.cat([noisy for _, noisy in blocks], dim=1),
             sigma=self.schedule.sigmas[step],
-            tokens=self._tokens(self.made - 1),
+            prompts=self._prompts(self.made - 1),
         )
 
     def _begin(self) -> None:
         config = self.config
-        self.tokens = torch.stack(self.prompts())
+        self.prompts = self.source.draw(config.streams, self.generator)
         chunks = config.total_blocks // config.chunk_blocks
         places = max(chunks - 1, 1)
         drawn = config.chunk_blocks * (1 + choose(places, self.generator))
@@ -127,8 +116,7 @@ class Course:
 
     def _ready(self) -> Rollout:
         """The rollout under the text of the next block by the present weights; the switch happens here."""
-        with torch.set_grad_enabled(True):
-            text = self.embed(self._tokens(self.made))
+        text = self.embed(self._prompts(self.made))
         if self.rollout is None:
             self.rollout = Rollout(self.transformer, WindowSpec(), text=text, side=self.side)
         elif self.made == self.switch:
@@ -136,8 +124,8 @@ class Course:
         self.rollout.text = text
         return self.rollout
 
-    def _tokens(self, block: int) -> Tensor:
-        return self.tokens[int(block >= self.switch)]
+    def _prompts(self, block: int) -> tuple[str, ...]:
+        return self.prompts[int(block >= self.switch)]
 
     def _block(self, rollout: Rollout, step: int, gradients: bool) -> tuple[Tensor, Tensor]:
         sigmas = self.schedule.sigmas
@@ -157,7 +145,7 @@ class Course:
 
     def state_dict(self) -> dict[str, Any]:
         """Where the streams stand; the generator's state is the run's."""
-        state: dict[str, Any] = {"made": self.made, "switch": self.switch, "tokens": self.tokens}
+        state: dict[str, Any] = {"made": self.made, "switch": self.switch, "prompts": self.prompts}
         if self.rollout is not None:
             cache, window = self.rollout.cache, self.rollout.window
             state |= {
@@ -173,12 +161,13 @@ class Course:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` gave."""
         self.made, self.switch = int(state["made"]), int(state["switch"])
-        self.tokens = state["tokens"]
+        first, second = state["prompts"]
+        self.prompts = (tuple(first), tuple(second))
         self.rollout = None
         if "keys" not in state:
             return
         with torch.no_grad():
-            text = self.embed(self._tokens(max(self.made - 1, 0)))
+            text = self.embed(self._prompts(max(self.made - 1, 0)))
         rollout = Rollout(self.transformer, WindowSpec(), text=text, side=self.side)
         rollout.cache.keys_LBNHD.copy_(state["keys"])
         rollout.cache.values_LBNHD.copy_(state["values"])

@@ -7,24 +7,36 @@ a switch and its recache on the way. Knows the losses' names only; how a run is 
 """
 
 import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cache.text_kv import TextKeysValues
 from models.config import SamplerConfig
 from models.sampler import add_noise, make_schedule
-from models.text import PAD_TOKEN
-from models.train.course import Chunk, Course, world_prompts
+from models.text import CachedTextEncoder
+from models.train.adapters import (
+    AdapterConfig,
+    adapter_state,
+    add_adapters,
+    base_state,
+    load_adapters,
+    merged_state,
+)
+from models.train.course import Chunk, Course
 from models.train.dmd import critic_loss, guided, matching_gradient, matching_loss, ode_endpoint, score_levels
-from models.train.optim import Optimiser, Rates
+from models.train.optim import Optimiser
 from models.train.pool import BLOCK_FRAMES
+from models.train.prompts import PromptFiles, PromptSource, WorldPrompts
 from models.train.rows import TokenGrid
 from models.train.run import Stateful, Trainer
 from models.train.sampling import FOUR_STEPS
 from models.train.scores import StretchScorer
+from models.train.settings import StageConfig
 from models.transformer import Transformer
 
 BETAS = (0.0, 0.999)
@@ -44,19 +56,21 @@ class DistillTrainer(Trainer):
 
     def set_up(self) -> None:
         config, sizes = self.config, self.config.sizes
-        self.encoder = self.bundle.text_encoder.requires_grad_(False)
+        self.encoder = CachedTextEncoder(self.bundle.text_encoder.requires_grad_(False), capacity=1024)
         self.generator_net = self.bundle.transformer
         self.teacher = copy.deepcopy(self.generator_net).requires_grad_(False)
         self.critic = copy.deepcopy(self.generator_net)
-        self.optimiser = _adam(self.generator_net, config.rates)
-        self.critic_optimiser = _adam(self.critic, config.critic_rates)
+        self.trained = _trained(self.generator_net, config.adapters, seed=config.seed)
+        critic = _trained(self.critic, config.adapters, seed=config.seed + 1)
+        self.optimiser = Optimiser([], self.trained, rates=config.rates, betas=BETAS)
+        self.critic_optimiser = Optimiser([], critic, rates=config.critic_rates, betas=BETAS)
         self.grid = TokenGrid(self.generator_net.config.head_dim, BLOCK_FRAMES, sizes.rows, sizes.columns)
         self.scorers: dict[tuple[int, int], StretchScorer] = {}
         self.course = Course(
             config.course,
             self.generator_net,
-            embed=lambda tokens: self._text(self.generator_net, tokens),
-            prompts=lambda: world_prompts(self.encoder, config.course.streams, self.generator),
+            embed=lambda prompts: self._text(self.generator_net, prompts),
+            prompts=prompt_source(config),
             schedule=make_schedule(SamplerConfig(steps=FOUR_STEPS, shift=config.shift)),
             side=2 * sizes.rows,
             generator=self.generator,
@@ -68,6 +82,7 @@ class DistillTrainer(Trainer):
 
     def parts(self) -> dict[str, Stateful]:
         return {
+            "adapters": _Adapters(self.generator_net),
             "optimiser": self.optimiser,
             "critic_optimiser": self.critic_optimiser,
             "critic": self.critic,
@@ -75,11 +90,28 @@ class DistillTrainer(Trainer):
             "course": self.course,
         }
 
+    def weights(self) -> dict[str, Tensor]:
+        """The weights without adapters; those are a part of their own."""
+        return self._state(base_state(self.generator_net))
+
     def average(self) -> dict[str, Tensor]:
-        state = self.bundle.state()
-        names = [f"transformer.{name}" for name, _ in self.generator_net.named_parameters()]
-        state.update({name: mean.clone() for name, mean in zip(names, self.optimiser.average, strict=True)})
+        """The averaged weights, adapters added to them."""
+        kept = [parameter.detach().clone() for parameter in self.trained]
+        with torch.no_grad():
+            _put(self.trained, self.optimiser.average)
+            state = self._state(merged_state(self.generator_net))
+            _put(self.trained, kept)
         return state
+
+    def _state(self, transformer: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The bundle's state with this state of the transformer."""
+        others = {
+            prefix + name: tensor.detach().clone()
+            for prefix, module in self.bundle.parts().items()
+            if module is not self.generator_net
+            for name, tensor in module.state_dict().items()
+        }
+        return others | {f"transformer.{name}": tensor.clone() for name, tensor in transformer.items()}
 
     def train_step(self) -> None:
         """Every `generator_every` steps an update of the generator; an update of the critic at each."""
@@ -127,8 +159,8 @@ class DistillTrainer(Trainer):
         guidance = self.config.distill.guidance
         if guidance == 0:
             return with_text
-        nothing = torch.full_like(chunk.tokens, PAD_TOKEN)
-        without = self._score(self.teacher, chunk, noisy, sigma_B, tokens=nothing)
+        nothing = (self.config.distill.negative_prompt,) * len(chunk.prompts)
+        without = self._score(self.teacher, chunk, noisy, sigma_B, prompts=nothing)
         return guided(with_text, without, guidance=guidance)
 
     def _noised(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
@@ -138,7 +170,13 @@ class DistillTrainer(Trainer):
         return sigma, add_noise(x, noise, sigma[:, None, None, None, None])
 
     def _score(
-        self, network: Transformer, chunk: Chunk, noisy: Tensor, sigma_B: Tensor, *, tokens: Tensor | None = None
+        self,
+        network: Transformer,
+        chunk: Chunk,
+        noisy: Tensor,
+        sigma_B: Tensor,
+        *,
+        prompts: Sequence[str] | None = None,
     ) -> Tensor:
         stretch = chunk.stretch
         key = (stretch.latents.shape[1] // BLOCK_FRAMES, stretch.first_new)
@@ -146,11 +184,13 @@ class DistillTrainer(Trainer):
             self.scorers[key] = StretchScorer(
                 self.grid, streams=noisy.shape[0], blocks=key[0], first_new=key[1], device=noisy.device
             )
-        text = self._text(network, chunk.tokens if tokens is None else tokens)
+        text = self._text(network, chunk.prompts if prompts is None else prompts)
         return self.scorers[key](network, stretch, noisy, sigma_B=sigma_B, text=text)
 
-    def _text(self, network: Transformer, tokens_BL: Tensor) -> TextKeysValues:
-        return network.embed_text(self.encoder(tokens_BL.to(self.device)))
+    def _text(self, network: Transformer, prompts: Sequence[str]) -> TextKeysValues:
+        """Copies: what an encoder makes in inference mode cannot take part in a pass with gradients."""
+        embedded = torch.stack([self.encoder.encode(prompt).embedding.clone() for prompt in prompts])
+        return network.embed_text(embedded.to(self.device))
 
     def log_line(self) -> dict[str, Any]:
         tally, self.tally = self.tally, DistillTally()
@@ -158,5 +198,30 @@ class DistillTrainer(Trainer):
         return {name: round(sum(values) / len(values), 5) if values else None for name, values in named.items()}
 
 
-def _adam(network: Transformer, rates: Rates) -> Optimiser:
-    return Optimiser([], list(network.parameters()), rates=rates, betas=BETAS)
+class _Adapters:
+    """The generator's adapters as a part of the checkpoint; nothing where its weights are trained themselves."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self.transformer = transformer
+
+    def state_dict(self) -> dict[str, Any]:
+        return adapter_state(self.transformer)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        load_adapters(self.transformer, state)
+
+
+def prompt_source(config: StageConfig) -> PromptSource:
+    """Files where the configuration names them, the small world otherwise."""
+    if not config.prompts:
+        return WorldPrompts()
+    return PromptFiles.read(Path(config.prompts), Path(config.later_prompts) if config.later_prompts else None)
+
+
+def _put(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
+
+
+def _trained(network: Transformer, config: AdapterConfig, *, seed: int) -> list[nn.Parameter]:
+    return add_adapters(network, config, seed=seed) if config.rank else list(network.parameters())

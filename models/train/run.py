@@ -82,6 +82,10 @@ class Trainer(ABC):
     def parts(self) -> dict[str, Stateful]:
         """What the checkpoint holds besides the weights, by name."""
 
+    def weights(self) -> dict[str, Tensor]:
+        """The bundle's state."""
+        return self.bundle.state()
+
     @abstractmethod
     def average(self) -> dict[str, Tensor]:
         """The bundle's state with averaged weights where they are trained."""
@@ -120,7 +124,7 @@ class Trainer(ABC):
     def save(self) -> None:
         """Write the checkpoint, all or nothing."""
         state = {
-            "weights": self.bundle.state(),
+            "weights": self.weights(),
             "average": self.average(),
             **{name: part.state_dict() for name, part in self.parts().items()},
             "generator": self.generator.get_state(),

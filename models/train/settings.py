@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar, get_args
 
+from models.train.adapters import AdapterConfig
 from models.train.anchored import PairConfig
 from models.train.batches import BatchConfig
 from models.train.bundle import DemoSizes
@@ -34,6 +35,8 @@ class DistillConfig:
     """Updates of the critic for one of the generator."""
     substeps: int = 3
     """Steps of the teacher's path, for `regression`."""
+    negative_prompt: str = ""
+    """What the teacher is guided away from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,10 @@ class StageConfig:
     start: str = ""
     """Folder of the run whose averaged weights this stage starts from, or of exported weights (`models/demo`); empty
     for new weights."""
+    prompts: str = ""
+    """File of prompts for self-made streams, see prompts.py; empty for captions of the small world."""
+    later_prompts: str = ""
+    """What those change to, for streams that switch."""
     shift: float = 3.0
     """Shift of the four sampling steps of sample sheets."""
     sizes: DemoSizes = field(default_factory=DemoSizes)
@@ -65,6 +72,7 @@ class StageConfig:
     decoder: DecoderBatch = field(default_factory=DecoderBatch)
     course: CourseConfig = field(default_factory=CourseConfig)
     distill: DistillConfig = field(default_factory=DistillConfig)
+    adapters: AdapterConfig = field(default_factory=AdapterConfig)
     levels: NoiseLevels = field(default_factory=NoiseLevels)
     rates: Rates = field(default_factory=Rates)
     critic_rates: Rates = field(default_factory=lambda: Rates(adamw=2e-4, decay_share=0.0, average=0.0))
@@ -78,6 +86,7 @@ _SECTIONS: Final[Mapping[str, type[Any]]] = {
     "decoder": DecoderBatch,
     "course": CourseConfig,
     "distill": DistillConfig,
+    "adapters": AdapterConfig,
     "levels": NoiseLevels,
     "rates": Rates,
     "critic_rates": Rates,

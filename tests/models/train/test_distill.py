@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from models.lora import target_shapes
+from models.train.adapters import AdapterConfig
 from models.train.bundle import DemoSizes, empty_bundle
 from models.train.course import CourseConfig
 from models.train.distill import DistillTrainer
@@ -59,14 +61,17 @@ def trainer(start: Path, tmp_path: Path, renderer: Renderer) -> MakeTrainer:
     return make
 
 
-@pytest.mark.parametrize("config", [DISTILL, LONG], ids=["distill", "long"])
+ADAPTED = replace(LONG, adapters=AdapterConfig(rank=4, alpha=4.0))
+
+
+@pytest.mark.parametrize("config", [DISTILL, LONG, ADAPTED], ids=["distill", "long", "adapters"])
 def test_a_resumed_run_makes_the_same_weights(trainer: MakeTrainer, tmp_path: Path, config: StageConfig) -> None:
     trainer(config, "whole").run(last_step=5)
     trainer(config, "parts").run(last_step=3)
     trainer(config, "parts", resume=True).run(last_step=5)
     whole, parts = (torch.load(tmp_path / name / CHECKPOINT, weights_only=True) for name in ("whole", "parts"))
     assert whole["step"] == parts["step"] == 5
-    for kind in ("weights", "average", "critic", "teacher"):
+    for kind in ("weights", "adapters", "average", "critic", "teacher"):
         for name, tensor in whole[kind].items():
             assert torch.equal(tensor, parts[kind][name]), (kind, name)
     assert whole["course"]["made"] == parts["course"]["made"]
@@ -85,6 +90,31 @@ def test_teacher_and_codec_stay_and_the_others_move(trainer: MakeTrainer, start:
         assert torch.equal(tensor, begun[f"transformer.{name}"]), name
     critic = run.critic.state_dict()
     assert not torch.equal(critic["head.head.weight"], begun["transformer.head.head.weight"])
+
+
+def test_with_adapters_only_they_are_trained(trainer: MakeTrainer, start: Path) -> None:
+    """The weights stay, the average has the adapters' sum in it, under the names of plain weights."""
+    begun = torch.load(start / CHECKPOINT, weights_only=True)["average"]
+    run = trainer(ADAPTED)
+    run.run(last_step=3)
+    weights, average = run.weights(), run.average()
+    assert weights.keys() == average.keys() == begun.keys()
+    assert all(torch.equal(weights[name], begun[name]) for name in begun)
+    changed = {name for name in begun if not torch.equal(average[name], begun[name])}
+    assert changed == {f"transformer.{name}" for name, _ in target_shapes(run.generator_net.config)}
+
+
+def test_prompts_come_from_files_where_they_are_named(trainer: MakeTrainer, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a red ball rests in the snow by day\n")
+    (tmp_path / "later.txt").write_text("a blue ball rests in the snow by day\n")
+    named = replace(LONG, prompts=str(tmp_path / "prompts.txt"), later_prompts=str(tmp_path / "later.txt"))
+    course = trainer(named).course
+    with torch.no_grad():
+        course.next_chunk(gradients=False)
+    assert [set(prompts) for prompts in course.prompts] == [
+        {"a red ball rests in the snow by day"},
+        {"a blue ball rests in the snow by day"},
+    ]
 
 
 def test_gradients_end_at_the_cache(trainer: MakeTrainer) -> None:
@@ -122,7 +152,7 @@ def test_long_streams_go_on_switch_and_begin_again(trainer: MakeTrainer) -> None
         for _ in range(4):
             chunk = course.next_chunk(gradients=False)
             scored.append((chunk.stretch.latents.shape[1] // 3, chunk.stretch.first_new))
-            switched.append(torch.equal(chunk.tokens, course.tokens[1]))
+            switched.append(chunk.prompts == course.prompts[1])
             lengths.append(course.made)
     assert scored == [(2, 0), (3, 1), (3, 1), (2, 0)]
     assert lengths == [2, 4, 6, 2]
