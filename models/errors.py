@@ -8,8 +8,11 @@
     ├── ChangeError                a prompt change with an unknown mode, sink policy or length
     ├── SeedError                  a seed out of range
     ├── OpeningError               a picture or clip that a stream cannot begin with
+    ├── AdapterError               an adapter that is not known, or a scale out of range
     ├── RestoreError               a journal, latents or snapshot that do not belong together
-    └── PositionLimitError         absolute positions are used up; the stream has to end or cut
+    ├── PositionLimitError         absolute positions are used up; the stream has to end or cut
+    ├── NotFiniteError             latents or pixels that are no numbers
+    └── FaultyBlockError           a block that is faulty twice: it is not shown, and the stream does not go on
 
 Every error carries a stable `code` and the `field` that is wrong. Broken invariants are assertions, not these.
 """
@@ -55,9 +58,21 @@ class OpeningError(EngineError):
     code = "picture_invalid"
 
 
+class AdapterError(EngineError):
+    code = "adapters_unknown"
+
+
 class RestoreError(EngineError):
     code = "restore_mismatch"
 
 
 class PositionLimitError(EngineError):
     code = "position_limit"
+
+
+class NotFiniteError(EngineError):
+    code = "guard_not_finite"
+
+
+class FaultyBlockError(EngineError):
+    code = "guard_not_finite"

@@ -7,7 +7,8 @@ one fingerprint make one picture; a worker with another says so.
 import hashlib
 import json
 import platform
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -30,6 +31,9 @@ class Numerics:
     dtype: str
     latent_dtype: str
     decoder: str
+    quantize: str = "none"
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """Digests of the adapters that are known, by name. Which of them are merged in, the journal says."""
 
     def fingerprint(self) -> str:
         """A short digest of all of it."""

@@ -10,21 +10,34 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from cache.recache import Mode, rebuild
+from cache.recache import Mode
 from cache.snapshot import take_snapshot
 from cache.window import PassPlan, SinkPolicy, WindowError, WindowState
+from models.effects import commit, take_effect
 from models.errors import PositionLimitError, RestoreError
-from models.journal import Journal, OpeningEvent, PromptEvent, TakeEvent, Timeline, WeightedPrompt, check_event
+from models.journal import (
+    AdapterChoice,
+    AttemptEvent,
+    Event,
+    Journal,
+    OpeningEvent,
+    PromptEvent,
+    TakeEvent,
+    Timeline,
+    WeightedPrompt,
+    adapters_at,
+    check_event,
+    take_at,
+)
+from models.making import FIRST_ATTEMPT, Check, Made, make_block, no_check
 from models.memory import MemoryPlan, plan_memory
-from models.noise import NoiseKey, check_seed, draw_noise
+from models.noise import check_seed
 from models.opening import Opening, clip_opening, picture_opening, stored_opening
 from models.parts import Parts
 from models.picture import read_picture
 from models.prompts import embedding_at
-from models.restore import put_text, stand_at
-from models.sampler import denoise_block, to_x0
+from models.restore import stand_at
 from models.stream import (
     Block,
     Interrupted,
@@ -36,9 +49,7 @@ from models.stream import (
     never,
 )
 from models.text import EncodedPrompt
-from models.vae import RGB24, DecoderState, to_rgb24
-
-FIRST_ATTEMPT = 0
+from models.vae import RGB24, DecoderState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,10 +103,23 @@ class Generator:
         """A beginning for `start`: as many blocks as frames [T, H, W, 3] of the preset's size fill."""
         return clip_opening(self.parts, frames)
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Opening | None = None) -> Stream:
-        """A new stream; its first blocks are those of the opening. Raises SeedError or PromptError."""
+    def start(
+        self,
+        prompts: Sequence[WeightedPrompt],
+        *,
+        seed: int,
+        opening: Opening | None = None,
+        adapters: Sequence[AdapterChoice] | None = None,
+    ) -> Stream:
+        """A new stream; its first blocks are those of the opening. Raises SeedError, PromptError or AdapterError.
+
+        Args:
+            adapters: its set; None is the engine's usual one.
+        """
         check_seed(seed)
-        first = PromptEvent(block=0, prompts=tuple(prompts))
+        known = self.parts.adapters
+        chosen = known.resolve(adapters)
+        first = PromptEvent(block=0, prompts=tuple(prompts), adapters=chosen if known.known else None)
         check_event(first)
         given = opening.blocks if opening is not None else ()
         events = (first, OpeningEvent(blocks=len(given))) if given else (first,)
@@ -112,8 +136,12 @@ class Generator:
         sink: SinkPolicy = "keep",
         transition_chunks: int = 0,
         event_id: str = "",
+        adapters: Sequence[AdapterChoice] | None = None,
     ) -> PromptChange:
-        """Change the prompt from the next block on. Raises PromptError or ChangeError; the stream is then unchanged."""
+        """Change the prompt from the next block on, and with it the adapters where some are given.
+
+        Raises PromptError, ChangeError or AdapterError; the stream is then unchanged.
+        """
         self._check_open(stream)
         event = PromptEvent(
             block=stream.next_block,
@@ -122,6 +150,7 @@ class Generator:
             sink=sink,
             transition_chunks=transition_chunks,
             event_id=event_id,
+            adapters=None if adapters is None else self.parts.adapters.resolve(adapters),
         )
         check_event(event)
         waiting = [other for other in stream.future if isinstance(other, PromptEvent) and other.block == event.block]
@@ -133,37 +162,35 @@ class Generator:
         return PromptChange(event.block, tuple(filter(None, superseded)))
 
     @torch.inference_mode()
-    def step(self, stream: Stream, interrupted: Interrupted = never) -> Block | None:
+    def step(self, stream: Stream, interrupted: Interrupted = never, *, check: Check = no_check) -> Block | None:
         """Make the next block; None if `interrupted()` became true between its passes, which leaves nothing behind.
 
-        Raises PositionLimitError where absolute positions are used up.
+        A block that `check` finds faulty, or that is not finite, is made once more, with other noise. Raises
+        FaultyBlockError where that one is faulty too, PositionLimitError where absolute positions are used up; the
+        stream then stands where it stood.
         """
         self._check_open(stream)
         timings, stream.between = stream.between, StageTimings()
-        self._take_effect(stream, timings)
+        take_effect(self.parts, stream, timings)
         plan = self._plan_block(stream)
-        with timings.measure("denoise"):
-            given = stream.given
-            latents = self._denoise(stream, plan, interrupted) if given is None else given.to(self.parts.device)
-        if latents is None:
+        made = make_block(self.parts, stream, plan, interrupted=interrupted, check=check, timings=timings)
+        if made is None:
             # What took effect stays done, so its time belongs to the block; the passes given up do not.
-            timings.denoise = 0.0
+            timings.denoise = timings.decode = 0.0
             stream.between = timings
             return None
-        with timings.measure("decode"):
-            frames, decoder = self._decode(latents, stream.decoder)
         block = Block(
             index=stream.next_block,
             scene_block=stream.scene_block,
             take=stream.take,
-            attempt=FIRST_ATTEMPT,
-            latents=latents,
-            frames=frames,
+            attempt=made.attempt,
+            latents=made.latents,
+            frames=made.frames,
             started=tuple(filter(None, stream.unshown)),
             completed=tuple(filter(None, stream.reached)),
             timings=timings,
         )
-        self._finish(stream, latents, decoder, plan)
+        self._finish(stream, made, plan)
         return block
 
     @torch.inference_mode()
@@ -172,11 +199,7 @@ class Generator:
 
         Its time is told with the next block.
         """
-        plan, stream.uncommitted = stream.uncommitted, None
-        if plan is None:
-            return
-        with (timings or stream.between).measure("clean"):
-            self.parts.rebuild(stream.cache, plan, frames=stream.scene_frames, text=stream.text)
+        commit(self.parts, stream, timings or stream.between)
 
     def save(self, stream: Stream) -> Snapshot:
         """An exact copy in host memory, for `restore` at the same block."""
@@ -211,15 +234,52 @@ class Generator:
         stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
         return stream
 
-    def rewind(self, stream: Stream, latents: LatentSource, block: int, *, same_noise: bool = False) -> None:
-        """Go back to the end of block `block` - 1 and begin a new take there, with noise of its own or the same."""
+    def rewind(
+        self,
+        stream: Stream,
+        latents: LatentSource,
+        block: int,
+        *,
+        same_noise: bool = False,
+        take: int | None = None,
+        snapshot: Snapshot | None = None,
+    ) -> int:
+        """Go back to the end of block `block` - 1 and begin a take there; its number.
+
+        Args:
+            same_noise: the take that `block` was last made in, and so its noise.
+            take: the number of the take, else; None is the next one of this stream.
+            snapshot: a copy taken at `block`, in place of clean-pass replay.
+        """
+        log = self._log_before(stream, block)
+        if same_noise:
+            take = take_at(stream.log, block=block)
+        elif take is None:
+            take = max((event.take for event in stream.log if isinstance(event, TakeEvent)), default=0) + 1
+        stream.log = [*log, TakeEvent(block=block, take=take)]
+        stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
+        return take
+
+    def take_back(
+        self, stream: Stream, latents: LatentSource, block: int, *, snapshot: Snapshot | None = None
+    ) -> None:
+        """Go back to the end of block `block` - 1 as if what is after it had not been made yet.
+
+        What took effect in it, or is still to, takes effect again at its block: if nothing else comes, the same
+        blocks are made again.
+        """
+        log = self._log_before(stream, block)
+        _, again = Timeline.of(stream.log).split(block)
+        waiting = stream.future
+        stream.log = [*log, TakeEvent(block=block, take=take_at(stream.log, block=block))]
+        stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
+        stream.future = deque([*again, *waiting])
+
+    def _log_before(self, stream: Stream, block: int) -> list[Event]:
         self._check_open(stream)
         if not 0 <= block <= stream.next_block:
-            raise RestoreError(f"block must be 0..{stream.next_block} to rewind to, not {block}", field="block")
-        takes = [event.take for event in stream.log if isinstance(event, TakeEvent)]
-        take = stream.take if same_noise else max(takes, default=0) + 1
-        stream.log.append(TakeEvent(block=block, take=take))
-        stand_at(self.parts, stream, latents=latents, block=block)
+            raise RestoreError(f"block must be 0..{stream.next_block} to go back to, not {block}", field="block")
+        return list(stream.log)
 
     def close(self, stream: Stream) -> None:
         """End a stream; its memory is free when the caller lets go of it."""
@@ -229,7 +289,8 @@ class Generator:
     def _new_stream(self, journal: Journal) -> Stream:
         parts = self.parts
         first = Timeline.of(journal.events).first
-        embedding = embedding_at(parts.encode, [first], block=0)
+        embedding, adapters = embedding_at(parts.encode, [first], block=0), adapters_at([first], block=0)
+        parts.adapters.put(adapters)
         return Stream(
             model=journal.model,
             seed=journal.seed,
@@ -238,58 +299,12 @@ class Generator:
             window=WindowState(parts.spec),
             text=parts.embed_text(embedding).clone(),
             embedding=embedding,
+            adapters=adapters,
             decoder=parts.decoder.start(),
             history=parts.new_history(),
             log=list(journal.events),
             events=[first],
         )
-
-    def _take_effect(self, stream: Stream, timings: StageTimings) -> None:
-        """Let everything that is due at the next block take effect."""
-        blend = stream.blending
-        if blend is not None and blend.reached == stream.next_block:
-            self._reach(stream, blend, timings)
-        while stream.future and stream.future[0].block <= stream.next_block:
-            event = stream.future.popleft()
-            stream.log.append(event)
-            if isinstance(event, TakeEvent):
-                stream.take = event.take
-                continue
-            assert isinstance(event, PromptEvent), "an opening has taken effect when its stream begins"
-            stream.events.append(event)
-            stream.unshown.append(event.event_id)
-            stream.blending = event
-            if event.reached == event.block:
-                self._reach(stream, event, timings)
-        self.commit(stream, timings)
-        self._set_text(stream, timings)
-
-    def _reach(self, stream: Stream, event: PromptEvent, timings: StageTimings) -> None:
-        """The next block is the first to be made under the whole new prompt."""
-        stream.blending = None
-        self._change_past(stream, event, timings)
-        stream.reached.append(event.event_id)
-
-    def _change_past(self, stream: Stream, event: PromptEvent, timings: StageTimings) -> None:
-        """What the event's mode does to the window; the clean pass before it runs only if something of it is kept."""
-        if event.mode == "keep":
-            self.commit(stream, timings)
-        stream.window, plan = rebuild(stream.window, event.mode, sink=event.sink)
-        if event.mode == "cut":
-            stream.scene_start, stream.decoder = stream.next_block, self.parts.decoder.start()
-            stream.history.clear()
-            stream.uncommitted = None
-        if plan is None:
-            return
-        # The rebuild writes the last block's keys and values itself.
-        stream.uncommitted = None
-        self._set_text(stream, timings)
-        with timings.measure("recache"):
-            self.parts.rebuild(stream.cache, plan, frames=stream.scene_frames, text=stream.text)
-
-    def _set_text(self, stream: Stream, timings: StageTimings) -> None:
-        with timings.measure("text"):
-            put_text(self.parts, stream, events=stream.events, block=stream.next_block)
 
     def _plan_block(self, stream: Stream) -> PassPlan:
         try:
@@ -297,37 +312,12 @@ class Generator:
         except WindowError as error:
             raise PositionLimitError(str(error), field=error.field) from error
 
-    def _denoise(self, stream: Stream, plan: PassPlan, interrupted: Interrupted) -> Tensor | None:
-        parts = self.parts
-        context = parts.passes.prepare(stream.cache, plan, text=stream.text)
-        block, take = stream.next_block, stream.take
-
-        def noise(step: int) -> Tensor:
-            key = NoiseKey(seed=stream.seed, take=take, block=block, attempt=FIRST_ATTEMPT, step=step)
-            return draw_noise(key, (1, *parts.block_shape)).to(parts.device, parts.dtype)
-
-        def predict(noisy: Tensor, step: int) -> Tensor:
-            sigma = parts.schedule.sigmas[step]
-            output = parts.passes.transformer(
-                parts.network_input(noisy, sigma), time=parts.times[step], context=context
-            )
-            return to_x0(parts.prediction, output, noisy=noisy, sigma=sigma, data_std=parts.data_std)
-
-        x0 = denoise_block(
-            predict, noise(0), parts.schedule, renoise=lambda step: noise(step + 1), interrupted=interrupted
-        )
-        return None if x0 is None else x0[0].to(parts.latent_dtype)
-
-    def _decode(self, latents: Tensor, state: DecoderState) -> tuple[RGB24, DecoderState]:
-        pixels = []
-        for latent in latents:
-            made, state = self.parts.decoder.decode(latent.float(), state)
-            pixels.append(made)
-        return to_rgb24(torch.cat(pixels)), state
-
-    def _finish(self, stream: Stream, latents: Tensor, decoder: DecoderState, plan: PassPlan) -> None:
-        stream.decoder = decoder
-        stream.history.append(latents)
+    def _finish(self, stream: Stream, made: Made, plan: PassPlan) -> None:
+        if made.attempt != stream.attempt:
+            stream.log.append(AttemptEvent(block=stream.next_block, attempt=made.attempt))
+        stream.attempt = FIRST_ATTEMPT
+        stream.decoder = made.decoder
+        stream.history.append(made.latents)
         stream.window = stream.window.advance()
         stream.uncommitted = plan
         stream.next_block += 1

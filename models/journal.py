@@ -36,6 +36,14 @@ class WeightedPrompt:
     weight: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterChoice:
+    """An adapter by name, and how much of it."""
+
+    name: str
+    scale: float = 1.0
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptEvent:
     """A prompt that took effect before `block` was made."""
@@ -46,6 +54,8 @@ class PromptEvent:
     sink: SinkPolicy = "keep"
     transition_chunks: int = 0
     event_id: str = ""
+    adapters: tuple[AdapterChoice, ...] | None = None
+    """The whole set from this block on; None leaves it as it is, and is none at all in a stream's first prompt."""
 
     @property
     def reached(self) -> int:
@@ -62,6 +72,14 @@ class TakeEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptEvent:
+    """`block` was found faulty and made again: this is the attempt that stands, counted from 0."""
+
+    block: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OpeningEvent:
     """The first `blocks` blocks were given, by a picture or a clip, not made; in every take."""
 
@@ -69,7 +87,7 @@ class OpeningEvent:
     block: int = 0
 
 
-Event = PromptEvent | TakeEvent | OpeningEvent
+Event = PromptEvent | TakeEvent | AttemptEvent | OpeningEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +101,7 @@ class Journal:
 
     def to_json(self) -> str:
         """One JSON object; `Journal.from_json` gives the same value back."""
-        events = [{"type": _NAMES[type(event)], **asdict(event)} for event in self.events]
+        events = [_write_event(event) for event in self.events]
         head = {"version": JOURNAL_VERSION, "model": self.model, "seed": self.seed, "fingerprint": self.fingerprint}
         return json.dumps({**head, "events": events}, ensure_ascii=False)
 
@@ -102,10 +120,17 @@ class Journal:
         return Journal(model=read["model"], seed=read["seed"], fingerprint=read["fingerprint"], events=events)
 
 
-_NAMES: dict[type, str] = {PromptEvent: "prompt", TakeEvent: "take", OpeningEvent: "opening"}
+def _write_event(event: "Event") -> dict[str, Any]:
+    """`adapters` is written where something is said about them only: most journals know none."""
+    fields = {name: value for name, value in asdict(event).items() if (name, value) != ("adapters", None)}
+    return {"type": _NAMES[type(event)], **fields}
+
+
+_NAMES: dict[type, str] = {PromptEvent: "prompt", TakeEvent: "take", AttemptEvent: "attempt", OpeningEvent: "opening"}
 
 _JOURNAL_FIELDS = {"version": int, "model": str, "seed": int, "fingerprint": str, "events": list}
 _TAKE_FIELDS = {"type": str, "block": int, "take": int}
+_ATTEMPT_FIELDS = {"type": str, "block": int, "attempt": int}
 _OPENING_FIELDS = {"type": str, "blocks": int, "block": int}
 _PROMPT_FIELDS = {
     "type": str,
@@ -117,24 +142,44 @@ _PROMPT_FIELDS = {
     "event_id": str,
 }
 _WEIGHTED_FIELDS = {"text": str, "weight": float}
+_ADAPTER_FIELDS = {"name": str, "scale": float}
 
 
 def _read_event(document: object) -> Event:
-    kind = document.get("type") if isinstance(document, dict) else document
+    if not isinstance(document, dict):
+        raise RestoreError(f"a journal's event must be an object, not {_short(document)}", field="event")
+    kind = document.get("type")
     if kind == "take":
         read = _read_object(document, _TAKE_FIELDS, what="event")
         return TakeEvent(block=_counted(read, "block"), take=_counted(read, "take"))
+    if kind == "attempt":
+        read = _read_object(document, _ATTEMPT_FIELDS, what="event")
+        return AttemptEvent(block=_counted(read, "block"), attempt=_counted(read, "attempt"))
     if kind == "opening":
         return _read_opening(_read_object(document, _OPENING_FIELDS, what="event"))
     if kind == "prompt":
-        read = _read_object(document, _PROMPT_FIELDS, what="event")
+        chosen = _read_adapters(document)
+        read = _read_object(
+            {name: value for name, value in document.items() if name != "adapters"}, _PROMPT_FIELDS, what="event"
+        )
         prompts = (_read_object(prompt, _WEIGHTED_FIELDS, what="prompt") for prompt in read["prompts"])
         given = {name: read[name] for name in ("mode", "sink", "transition_chunks", "event_id")}
         weighted = tuple(WeightedPrompt(**prompt) for prompt in prompts)
-        event = PromptEvent(block=_counted(read, "block"), prompts=weighted, **given)
+        event = PromptEvent(block=_counted(read, "block"), prompts=weighted, adapters=chosen, **given)
         check_event(event)
         return event
-    raise RestoreError(f"a journal's event must be of type prompt, take or opening, not {_short(kind)}", field="type")
+    expected = "type prompt, take, attempt or opening"
+    raise RestoreError(f"a journal's event must be of {expected}, not {_short(kind)}", field="type")
+
+
+def _read_adapters(document: Mapping[str, Any]) -> tuple[AdapterChoice, ...] | None:
+    if "adapters" not in document:
+        return None
+    listed = document["adapters"]
+    if not isinstance(listed, list | tuple):
+        raise RestoreError(f"adapters of a journal's event must be a list, not {_short(listed)}", field="adapters")
+    read = (_read_object(item, _ADAPTER_FIELDS, what="adapter") for item in listed)
+    return tuple(AdapterChoice(item["name"], float(item["scale"])) for item in read)
 
 
 def _read_opening(read: Mapping[str, Any]) -> OpeningEvent:
@@ -184,6 +229,11 @@ def check_event(event: PromptEvent) -> None:
     if not 0 <= event.transition_chunks <= most:
         message = f"transition_chunks must be 0..{most} with mode {event.mode!r}, not {_short(event.transition_chunks)}"
         raise ChangeError(message, field="transition_chunks", code="transition_invalid")
+    if event.adapters is not None and (event.mode == "keep" or event.reached != event.block):
+        # The past has to be made anew with the weights, and weights do not fade.
+        found = f"mode {event.mode!r} over {event.transition_chunks} blocks"
+        message = f"adapters change with mode recache, flush or cut and no transition, not with {found}"
+        raise ChangeError(message, field="adapters")
 
 
 def _check_prompts(prompts: tuple[WeightedPrompt, ...]) -> None:
@@ -252,6 +302,19 @@ class Timeline:
 
 def _outlasts(event: Event, rewind: TakeEvent) -> bool:
     return event.block < rewind.block or isinstance(event, OpeningEvent)
+
+
+def take_at(events: Iterable[Event], *, block: int) -> int:
+    """The take that `block` was last made in, or is to be made in."""
+    past, _ = Timeline.of(events).split(block)
+    return next((event.take for event in reversed(past) if isinstance(event, TakeEvent)), 0)
+
+
+def adapters_at(events: Iterable[Event], *, block: int) -> tuple[AdapterChoice, ...]:
+    """The set of adapters that `block` is made with."""
+    prompts = (event for event in events if isinstance(event, PromptEvent) and event.block <= block)
+    chosen = [event.adapters for event in prompts if event.adapters is not None]
+    return chosen[-1] if chosen else ()
 
 
 def changes(events: Sequence[Event], *, before: int) -> list[Change]:

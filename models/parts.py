@@ -4,7 +4,7 @@ Shared by all streams and never changed by them. Knows nothing of a stream's ord
 """
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,13 +13,29 @@ from cache.kv import KVCache
 from cache.recache import FramesFrom
 from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec
+from models.adapters import Adapters
 from models.config import TRAINING_TIMESTEPS, Prediction
 from models.passes import CachedPasses
 from models.presets import Preset
+from models.quantize import held_bytes
 from models.sampler import Schedule, make_schedule, model_input
 from models.text import TextEncoder
 from models.transformer import TimeEmbedding
+from models.umt5 import TextPlacement
 from models.vae import StreamDecoder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What is loaded beside the transformer, in bytes of weights."""
+
+    text_encoder_bytes: int = 0
+    """On the device."""
+    codec_bytes: int = 0
+    host_bytes: int = 0
+    """In host memory, where there is a device beside it."""
+    placement: TextPlacement = "device"
+    """Of the text encoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +52,8 @@ class Parts:
     clean_time: TimeEmbedding
     latent_dtype: torch.dtype
     fingerprint: str
+    adapters: Adapters
+    beside: Beside = field(default_factory=Beside)
 
     @property
     def spec(self) -> WindowSpec:
@@ -60,7 +78,7 @@ class Parts:
     @property
     def weight_bytes(self) -> int:
         """Of the transformer, as it is loaded."""
-        return sum(parameter.nbytes for parameter in self.passes.transformer.parameters())
+        return held_bytes(self.passes.transformer)
 
     @property
     def cache_bytes(self) -> int:
@@ -107,6 +125,8 @@ def assemble(
     decoder: StreamDecoder,
     latent_dtype: torch.dtype,
     fingerprint: str,
+    adapters: Adapters | None = None,
+    beside: Beside | None = None,
 ) -> Parts:
     """Put an engine together and compute once what every block needs."""
     schedule = make_schedule(preset.sampler)
@@ -120,4 +140,6 @@ def assemble(
         clean_time=passes.embed_timestep(schedule.context_timestep),
         latent_dtype=latent_dtype,
         fingerprint=fingerprint,
+        adapters=adapters or Adapters(passes.transformer),
+        beside=beside or Beside(),
     )

@@ -14,7 +14,7 @@ from torch import Tensor
 from cache.replay import ReplayPlan, plan_replay
 from cache.snapshot import put_snapshot
 from models.errors import RestoreError
-from models.journal import Event, PromptEvent, TakeEvent, Timeline, changes
+from models.journal import Event, PromptEvent, TakeEvent, Timeline, adapters_at, changes
 from models.parts import Parts
 from models.prompts import embedding_at
 from models.stream import LatentSource, Snapshot, Stream, read_block
@@ -22,11 +22,14 @@ from models.vae import DecoderState, rebuild_state
 
 
 def put_text(parts: Parts, stream: Stream, *, events: Sequence[Event], block: int) -> None:
-    """Put the text that `block` is made under, given `events`, into the stream's cross-attention cache."""
+    """Put the weights and the text that `block` is made with, given `events`, in place."""
+    adapters = adapters_at(events, block=block)
+    parts.adapters.put(adapters)
     embedding = embedding_at(parts.encode, events, block=block)
-    if stream.embedding is None or not torch.equal(embedding, stream.embedding):
+    same = stream.embedding is not None and torch.equal(embedding, stream.embedding)
+    if not same or adapters != stream.adapters:
         stream.text.update(parts.embed_text(embedding))
-        stream.embedding = embedding
+        stream.embedding, stream.adapters = embedding, adapters
 
 
 @torch.inference_mode()
@@ -38,7 +41,7 @@ def stand_at(
         raise RestoreError(f"block must be 0 or more, not {block}", field="block")
     past, future = Timeline.of(stream.log).split(block)
     if future:
-        stream.log = list(past)
+        stream.log = _log_until(stream.log, past, first=future[0])
     plan = plan_replay(
         parts.spec, layers=parts.passes.transformer.config.num_layers, changes=changes(past, before=block), block=block
     )
@@ -52,12 +55,21 @@ def stand_at(
     put_text(parts, stream, events=past, block=max(block - 1, 0))
 
 
+def _log_until(log: Sequence[Event], past: Sequence[Event], *, first: Event) -> list[Event]:
+    """The log without what is to come, which begins with `first`; turns that were taken back before stay in it."""
+    # By identity: a turn that was taken back may have held an equal event.
+    done = list(log[: next(place for place, event in enumerate(log) if event is first)])
+    # A turn that is still to be taken back from where it stands now would count as the present one.
+    return done if Timeline.of(done).events == tuple(past) else list(past)
+
+
 def _set_counters(
     stream: Stream, past: Sequence[Event], future: Sequence[Event], *, plan: ReplayPlan, block: int
 ) -> None:
     stream.events = [event for event in past if isinstance(event, PromptEvent)]
     stream.future = deque(future)
     stream.take = next((event.take for event in reversed(past) if isinstance(event, TakeEvent)), 0)
+    stream.attempt = 0
     newest = stream.events[-1]
     stream.blending = newest if newest.block < block <= newest.reached else None
     stream.unshown.clear()

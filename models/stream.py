@@ -6,7 +6,7 @@ window and no more: whoever wants to rewind or restore keeps the rest. Knows no 
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -19,7 +19,7 @@ from cache.snapshot import CacheSnapshot
 from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowState
 from models.errors import RestoreError
-from models.journal import Event, Journal, PromptEvent
+from models.journal import AdapterChoice, Event, Journal, PromptEvent
 from models.vae import RGB24, DecoderState, frames_sha256
 
 Stage = Literal["text", "recache", "denoise", "clean", "decode"]
@@ -136,6 +136,8 @@ class Stream:
     """Latents of the blocks it was given, [F, C, H, W] each, in host memory."""
     embedding: Tensor | None = None
     """The text that `text` was computed from."""
+    adapters: tuple[AdapterChoice, ...] = ()
+    """The adapters in the weights that `text` was computed with."""
     blending: PromptEvent | None = None
     """The transition under way; what its mode does to the past is still to be done."""
     unshown: list[str] = field(default_factory=list)
@@ -149,12 +151,19 @@ class Stream:
     next_block: int = 0
     scene_start: int = 0
     take: int = 0
+    attempt: int = 0
+    """At the next block, where the journal says so."""
     closed: bool = False
 
     @property
     def journal(self) -> Journal:
         """What has taken effect so far, as a value."""
         return Journal(model=self.model, seed=self.seed, fingerprint=self.fingerprint, events=tuple(self.log))
+
+    @property
+    def agenda(self) -> Journal:
+        """The journal, and behind it what is to take effect: all that this stream can be made from again."""
+        return replace(self.journal, events=(*self.log, *self.future))
 
     @property
     def scene_block(self) -> int:

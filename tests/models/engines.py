@@ -8,9 +8,9 @@ from cache.window import WindowSpec
 from models.config import Prediction, SamplerConfig, TransformerConfig, VideoConfig
 from models.generator import Generator
 from models.journal import Journal, WeightedPrompt
-from models.load import randomise
 from models.parts import assemble
 from models.passes import CachedPasses
+from models.pieces import randomise
 from models.presets import Licence, Preset
 from models.stream import Block, Stream
 from models.text import WordEncoder, WordEncoderConfig

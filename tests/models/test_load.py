@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from models.attention import Kernel
 from models.errors import ConfigError, EngineError, PresetError, WeightsError
 from models.generator import Generator
-from models.load import LoadOptions, build_generator, load_generator, randomise
+from models.load import LoadOptions, build_generator, load_generator
+from models.pieces import randomise
 from models.presets import Decoder, Preset
 from models.text import WordEncoder
 from models.tiny_decoder import TinyDecoder

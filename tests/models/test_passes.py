@@ -9,8 +9,8 @@ from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec, WindowState
 from models.attention import FullAttention, Kernel
 from models.config import TransformerConfig
-from models.load import randomise
 from models.passes import CachedAttention, CachedPasses
+from models.pieces import randomise
 from models.rope import rotate, time_rotation
 from models.transformer import PassContext, Transformer
 

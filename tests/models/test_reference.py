@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.config import TransformerConfig
 from models.errors import WeightsError
-from models.load import randomise
+from models.pieces import randomise
 from models.reference import Deviation, NamedTensors, list_cases, read_case, run_case
 from models.transformer import Transformer
 from models.weights import write_safetensors

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from models.attention import FullAttention, reference_attention
 from models.config import Prediction, TransformerConfig
 from models.errors import ConfigError
-from models.load import randomise
+from models.pieces import randomise
 from models.presets import DEMO, LONGLIVE_1_3B, WAN_14B
 from models.transformer import PassContext, RMSNorm, Transformer, sinusoid
 
