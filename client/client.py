@@ -19,35 +19,55 @@ from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from client.answers import Answer, Answers
+from client.comeback import ResumeTicket, resume_message
 from client.connection import ClientOptions, Connection
 from client.errors import ClientStateError, ConnectionLost, SessionEnded
+from client.link import Link
 from client.notices import NoticeHandler
 from client.receiving import Receiving, SessionState
 from client.requests import (
+    Delivery,
     Media,
+    Place,
     Prompt,
     PromptChange,
+    checkpoint_message,
     control_message,
+    fork_message,
     interaction_message,
+    join_message,
     playback_message,
     prompt_text,
+    rewind_message,
     start_message,
 )
 from client.switch import Switch
 from service.protocol import ClientMessage
 from service.protocol.client import (
+    DirectAction,
     Pacing,
     PromptMode,
     SessionControl,
+    SessionDirect,
     SessionInteraction,
+    SessionJoin,
     SessionPing,
+    SessionResume,
+    SessionStart,
     SessionStop,
     SinkPolicy,
     SlowConsumer,
 )
-from service.protocol.server import SessionControlApplied, SessionDone, VideoStart
+from service.protocol.server import (
+    SessionCheckpointed,
+    SessionControlApplied,
+    SessionDone,
+    SessionForked,
+    VideoStart,
+)
 
 T = TypeVar("T")
+_DONE, _GOING_AWAY = 1000, 1001
 
 
 @asynccontextmanager
@@ -62,7 +82,8 @@ async def connect(
         ConnectFailed: there is no such server, or it refused the connection.
     """
     options = options or ClientOptions()
-    session = Session(await Connection.open(url, options), options, on_notice=on_notice)
+    link = Link(url, await Connection.open(url, options), options=options)
+    session = Session(link, options, on_notice=on_notice)
     try:
         yield session
     finally:
@@ -81,11 +102,9 @@ class Session(Receiving):
         media: Media | None = None,
         pacing: Pacing = "realtime",
         max_seconds: float | None = None,
-        slow_consumer: SlowConsumer = "pause",
+        delivery: Delivery | None = None,
     ) -> VideoStart:
-        """Start the video; once per connection, again only if it was refused. Waits where there is no place yet.
-
-        `slow_consumer`: what the server does when this program, or the way to it, is too slow.
+        """Start the video; once per session, again only if it was refused. Waits where there is no place yet.
 
         Raises:
             RequestRefused, SessionFailed: the server did not start it. WaitTimeout, ConnectionLost: nor said why.
@@ -99,10 +118,32 @@ class Session(Receiving):
             media=media or Media(),
             pacing=pacing,
             max_seconds=max_seconds,
-            slow_consumer=slow_consumer,
+            delivery=delivery,
         )
+        return await self._begin(message, paced=pacing == "realtime")
+
+    async def attach(
+        self, ticket: ResumeTicket, *, paced: bool = True, slow_consumer: SlowConsumer = "pause"
+    ) -> VideoStart:
+        """Go on with a session that another program began, that has ended, or that is a fork; instead of `start`.
+
+        `paced`: the program shows what comes as a player would, and says where it is. Raises what `start` does.
+        """
+        self._expect(SessionState.CONNECTED, "attach")
+        self._link.comeback.begin(ticket)
+        if ticket.last_sequence is not None:
+            self._receiver.begin_after(ticket.last_sequence)
+        return await self._begin(resume_message(ticket, slow_consumer), paced=paced)
+
+    async def join(self, session_id: str, *, slow_consumer: SlowConsumer = "drop") -> VideoStart:
+        """Watch a session that somebody else directs; instead of `start`. Raises what `start` does."""
+        self._expect(SessionState.CONNECTED, "join")
+        return await self._begin(join_message(session_id, slow_consumer=slow_consumer), paced=True)
+
+    async def _begin(self, message: SessionStart | SessionResume | SessionJoin, *, paced: bool) -> VideoStart:
         self.state = SessionState.STARTING
-        self._paced = pacing == "realtime"
+        self._paced = paced
+        self._link.comeback.slow_consumer = message.slow_consumer
         self._starting = Answer()
         self.started_at = time.monotonic()
         await self._send(message)
@@ -131,7 +172,7 @@ class Session(Receiving):
         """`prompt`, for a message that is made already."""
         self._expect(SessionState.RUNNING, "prompt")
         name = prompt_text(message.prompt or message.weighted_prompts)
-        switch = self._switches.add(Switch(message.event_id, name, time.monotonic()))
+        switch = self._switches.add(Switch(message.event_id, name, time.monotonic()), message)
         await self._send(message)
         return switch
 
@@ -146,6 +187,34 @@ class Session(Receiving):
     async def resume(self) -> SessionControlApplied:
         """Go on from where it was halted. Raises what `pause` does."""
         return await self._control(control_message("resume", event_id=self._name("control")))
+
+    async def rewind(self, place: Place) -> SessionControlApplied:
+        """Go back to a place and make the video anew from there. Raises what `pause` does."""
+        return await self._control(rewind_message(place, event_id=self._name("control")))
+
+    async def seek_live(self) -> SessionControlApplied:
+        """Pass over what waits for this client, and go on with what is made next. Raises what `pause` does."""
+        return await self._control(control_message("seek_live", event_id=self._name("control")))
+
+    async def fork(self, place: Place | None = None) -> SessionForked:
+        """A new session with the history of this one before a place, which goes on. Raises what `pause` does.
+
+        `attach` to it with `fork_ticket` of the answer, over another connection.
+        """
+        self._expect(SessionState.RUNNING, "fork")
+        message = fork_message(place or Place(), event_id=self._name("fork"))
+        return await self._ask(self._forks, message.event_id or "", message)
+
+    async def checkpoint(self, name: str) -> SessionCheckpointed:
+        """Write a name for this place into the session's record: `rewind` and `fork` find it by its chunk."""
+        self._expect(SessionState.RUNNING, "checkpoint")
+        message = checkpoint_message(name, event_id=self._name("checkpoint"))
+        return await self._ask(self._checkpoints, message.event_id or "", message)
+
+    async def direct(self, action: DirectAction) -> None:
+        """Offer direction to the viewers, take it, or give it up; `role` and the notices say what came of it."""
+        self._expect(SessionState.RUNNING, "direct")
+        await self._send(SessionDirect(action=action))
 
     async def set_quality(self, quality: int) -> SessionControlApplied:
         """Encode with this quality, from the chunk on that the answer names. Raises what `pause` does."""
@@ -186,12 +255,18 @@ class Session(Receiving):
             raise SessionEnded("expected session.done, but the session was closed before it")
         return self.done
 
-    async def close(self) -> None:
-        """Close the connection, whatever the state; leaving `async with connect(...)` does it."""
+    async def leave(self) -> ResumeTicket | None:
+        """Close the connection and let the session live: who has the ticket may `attach` to it for a while."""
+        ticket = self.ticket
+        await self.close(_GOING_AWAY)
+        return ticket
+
+    async def close(self, code: int = _DONE) -> None:
+        """Close the connection, whatever the state; leaving `async with connect(...)` does it. The session ends."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._connection.close()
+        await self._link.close(code)
         self._end(SessionEnded("the session was closed"))
         self._buffer.clear()
 
@@ -222,7 +297,7 @@ class Session(Receiving):
 
     async def _send(self, message: ClientMessage) -> None:
         try:
-            await self._connection.send(message)
+            await self._link.send(message)
         except ConnectionLost:
             # The reader comes to the same end, and may read on its way why.
             with suppress(TimeoutError):

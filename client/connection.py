@@ -36,6 +36,9 @@ class ClientOptions:
     notices: int = 100  # warnings and refusals kept, the newest
     pending_prompts: int = 1024  # prompts whose fate is not yet known
     playback_interval: float = 0.25  # between two reports of the playhead, in a paced session
+    reconnect: bool = True  # come back by itself when the connection is lost, while the server keeps the session
+    reconnect_delay: float = 0.25  # before the second attempt; doubled for each further one
+    reconnect_delay_max: float = 5.0
 
 
 def realtime_url(url: str) -> str:
@@ -120,8 +123,13 @@ class Connection:
         except ConnectionClosed as error:
             raise _lost(error) from error
 
-    async def close(self) -> None:
-        await self._socket.close()
+    async def close(self, code: int = 1000) -> None:
+        """1000 says that one is done with the session; any other code that one may come back."""
+        await self._socket.close(code)
+
+    def abort(self) -> None:
+        """Let go of the socket at once, without a word to the other side."""
+        self._socket.transport.abort()
 
 
 def _lost(error: ConnectionClosed) -> ConnectionLost:

@@ -9,26 +9,51 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.protocol.server import (
+    DiscardReason,
     ErrorMessage,
     MediaInit,
+    SessionDirection,
     SessionDraining,
     SessionQueued,
+    SessionResumed,
     SessionStats,
     SessionWarning,
+    WorkerRestarting,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class ChunksDiscarded:
-    """The server took chunks back. `dropped` were not handed out and will not be; `taken` were handed out before."""
+    """The server took chunks back. `dropped` were not handed out and will not be; `taken` were handed out before.
+
+    `reason`: a new prompt or a pause took back what nobody had seen, or a rewind what is made anew.
+    """
 
     from_sequence: int
     dropped: tuple[int, ...]
     taken: tuple[int, ...]
+    reason: DiscardReason = "prompt"
 
 
-ServerNotice = ErrorMessage | SessionWarning | SessionQueued | SessionDraining | SessionStats | MediaInit
-Notice = ServerNotice | ChunksDiscarded
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection was lost; the client tries to get it back. `error` says how it ended."""
+
+    error: str
+
+
+ServerNotice = (
+    ErrorMessage
+    | SessionWarning
+    | SessionQueued
+    | SessionDraining
+    | SessionStats
+    | SessionResumed
+    | SessionDirection
+    | WorkerRestarting
+    | MediaInit
+)
+Notice = ServerNotice | ChunksDiscarded | Disconnected
 NoticeHandler = Callable[[Notice], None]
 
 
@@ -47,6 +72,9 @@ class Notices:
         self.stats: SessionStats | None = None
         self.draining: SessionDraining | None = None
         self.media: MediaInit | None = None
+        self.discards = 0
+        self.reconnects = 0
+        self.worker_restarts = 0
         self._handler = handler
 
     def add(self, notice: Notice) -> None:
@@ -59,6 +87,12 @@ class Notices:
                 self.draining = notice
             case MediaInit():
                 self.media = notice
+            case ChunksDiscarded():
+                self.discards += 1
+            case SessionResumed(cause="connection"):
+                self.reconnects += 1
+            case WorkerRestarting():
+                self.worker_restarts += 1
         if not isinstance(notice, SessionStats):
             self.kept.append(notice)
         if self._handler is not None:

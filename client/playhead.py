@@ -27,6 +27,9 @@ class Playhead:
         late = False
         if self._anchor_time is None:
             self._anchor_time, self._anchor_position = now, pts
+        elif pts < self.received_end - 0.5 / self.fps:
+            # The video goes on from an earlier moment, as after a rewind: what was to come is not shown.
+            self._anchor_time, self._anchor_position, self.received_end = now, pts, pts
         elif now > self._anchor_time + (pts - self._anchor_position):
             late = True
             self.underruns += 1

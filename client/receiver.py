@@ -1,19 +1,26 @@
 """The receiving half of the protocol without a socket: messages in, checked messages and chunks out.
 
 Knows what the server may send, and in which order; nothing of tasks, time-outs or files. Invariant: the chunks it
-gives out have growing sequence numbers; what is missing between them is counted unless the server took it back, what
-comes again is counted and thrown away.
+gives out have growing sequence numbers, also over several connections of one session; what is missing between them is
+counted unless the server took it back or passed it over, what comes again is counted and thrown away.
 """
 
 from client.chunk import Chunk
 from client.errors import ProtocolViolation
 from service.errors import ProtocolError
 from service.protocol import ServerMessage, UnknownMessage, parse_server_message
-from service.protocol.server import ChunkMetadata, SessionDone, VideoDiscard, VideoStart
+from service.protocol.server import (
+    ChunkMetadata,
+    SessionControlApplied,
+    SessionDone,
+    SessionResumed,
+    VideoDiscard,
+    VideoStart,
+)
 
 
 class Receiver:
-    """Give it every message of one connection, in order.
+    """Give it every message of one session, in order, and say when its connection is another.
 
     Raises (all methods):
         ProtocolViolation: the server broke the protocol; the connection is of no more use.
@@ -24,9 +31,20 @@ class Receiver:
         self.chunks = 0
         self.missing = 0
         self.duplicated = 0
+        self.last_sequence: int | None = None  # of the last chunk that came whole
         self._expected_sequence = 0
-        self._taken_back_from: int | None = None  # numbers from here on that did not come are not missing
+        self._reconnected = False
         self._announced: ChunkMetadata | None = None
+
+    def begin_after(self, sequence: int) -> None:
+        """The session is gone on with: chunks up to this one are here, or are not wanted."""
+        self.last_sequence = sequence
+        self._expected_sequence = sequence + 1
+
+    def reconnected(self) -> None:
+        """What follows comes over another connection; a chunk that was half here comes again."""
+        self._announced = None
+        self._reconnected = True
 
     def text(self, text: str) -> ServerMessage | UnknownMessage:
         """A text message. Metadata of a chunk is returned too; its chunk follows with the next binary message."""
@@ -46,6 +64,10 @@ class Receiver:
                 self._announce(message)
             case VideoDiscard():
                 self._discard(message)
+            case SessionControlApplied(action="seek_live"):
+                self._expected_sequence = max(self._expected_sequence, message.sequence)
+            case SessionResumed():
+                self._resume(message)
             case SessionDone():
                 self._count_missing_before(message.chunks)
         return message
@@ -61,16 +83,20 @@ class Receiver:
             return None
         self._count_missing_before(chunk.sequence)
         self._expected_sequence = chunk.sequence + 1
+        self.last_sequence = chunk.sequence
         self.chunks += 1
         return chunk
 
     def _start(self, message: VideoStart) -> None:
-        if self.info is not None:
+        if self.info is not None and not self._reconnected:
             raise ProtocolViolation("expected one video.start, got a second")
-        if min(message.width, message.height) < 1 or not message.fps > 0:
+        if min(message.width, message.height) < 1 or not message.fps > 0 or message.next_sequence < 0:
             raise ProtocolViolation(
-                f"expected a size and a rate above 0, got {message.width}x{message.height} at {message.fps} fps"
+                "expected a size and a rate above 0 and a number from 0, got "
+                f"{message.width}x{message.height} at {message.fps} fps, next is {message.next_sequence}"
             )
+        if self.info is None and self.last_sequence is None:
+            self._expected_sequence = max(self._expected_sequence, message.next_sequence)
         self.info = message
 
     def _announce(self, message: ChunkMetadata) -> None:
@@ -79,16 +105,19 @@ class Receiver:
         self._announced = message
 
     def _discard(self, message: VideoDiscard) -> None:
-        if self.info is None or message.from_sequence < 0:
+        if self.info is None or not 0 <= message.from_sequence <= message.next_sequence:
             raise ProtocolViolation(
-                f"expected video.discard after video.start, with a number from 0, got {message.from_sequence}"
+                "expected video.discard after video.start, with numbers from 0, got "
+                f"{message.from_sequence} and {message.next_sequence}"
             )
-        before = message.from_sequence if self._taken_back_from is None else self._taken_back_from
-        self._taken_back_from = min(before, message.from_sequence)
+        self._count_missing_before(message.from_sequence)
+        self._expected_sequence = max(self._expected_sequence, message.next_sequence)
+
+    def _resume(self, message: SessionResumed) -> None:
+        """What cannot be sent again is missing."""
+        if message.missing is not None:
+            self._count_missing_before(message.missing.to_sequence + 1)
 
     def _count_missing_before(self, sequence: int) -> None:
-        until = sequence if self._taken_back_from is None else min(sequence, self._taken_back_from)
-        self.missing += max(0, until - self._expected_sequence)
+        self.missing += max(0, sequence - self._expected_sequence)
         self._expected_sequence = max(self._expected_sequence, sequence)
-        if self._taken_back_from is not None and sequence >= self._taken_back_from:
-            self._taken_back_from = None

@@ -2,7 +2,8 @@
 
 Knows the wire and what each message changes; of what a program asks for only the names under which answers come.
 Invariants: one task reads; when it ends, everybody who waits hears why, and iteration tells it after the chunks that
-came before. A chunk is handed out once, and not after it was taken back.
+came before. A chunk is handed out once, and not after it was taken back. A connection that is lost is replaced while
+the server keeps the session, and nobody has to mind.
 """
 
 import asyncio
@@ -14,7 +15,8 @@ from typing import Self
 from client.answers import Answer, Answers
 from client.buffer import ChunkBuffer
 from client.chunk import LOSSLESS_FORMATS, Chunk
-from client.connection import ClientOptions, Connection
+from client.comeback import ResumeTicket
+from client.connection import ClientOptions
 from client.errors import (
     ClientError,
     ClientStateError,
@@ -25,21 +27,30 @@ from client.errors import (
     SessionFailed,
     WaitTimeout,
 )
-from client.notices import ChunksDiscarded, NoticeHandler, Notices, ServerNotice
+from client.link import Link
+from client.notices import ChunksDiscarded, Disconnected, NoticeHandler, Notices, ServerNotice
 from client.receiver import Receiver
 from client.switch import InteractionMessage, PendingSwitches
 from client.viewer import Viewer
 from service.protocol import ServerMessage, UnknownMessage
-from service.protocol.client import SessionPing
+from service.protocol.client import SessionPing, SessionStop
 from service.protocol.server import (
     ErrorMessage,
+    Role,
+    SessionCheckpointed,
     SessionControlApplied,
+    SessionDirection,
     SessionDone,
+    SessionForked,
     SessionPong,
     SessionQueued,
+    SessionResumed,
     VideoDiscard,
     VideoStart,
 )
+
+RESUME_REFUSED = frozenset({"resume_token_invalid", "session_unknown", "session_ended"})
+"""What a server says of a session that it does not let go on."""
 
 
 class SessionState(Enum):
@@ -53,14 +64,13 @@ class SessionState(Enum):
 class Receiving:
     """What `client.client.Session` is made of, but for what it asks."""
 
-    def __init__(
-        self, connection: Connection, options: ClientOptions, *, on_notice: NoticeHandler | None = None
-    ) -> None:
+    def __init__(self, link: Link, options: ClientOptions, *, on_notice: NoticeHandler | None = None) -> None:
         self.state = SessionState.CONNECTED
         self.done: SessionDone | None = None
         self.started_at: float | None = None  # time.monotonic() second at which session.start was sent
         self.notices = Notices(options.notices, on_notice)
-        self._connection = connection
+        self.role: Role = "director"
+        self._link = link
         self._options = options
         self._receiver = Receiver()
         self._buffer = ChunkBuffer(options.buffer_chunks)
@@ -72,6 +82,8 @@ class Receiving:
         self._switches = PendingSwitches(options.pending_prompts)
         self._pongs = Answers[float]()
         self._controls = Answers[SessionControlApplied]()
+        self._forks = Answers[SessionForked]()
+        self._checkpoints = Answers[SessionCheckpointed]()
         self._asked = 0  # prompts, pings and controls, for their names
         self._reporter: asyncio.Task[None] | None = None
         self._tasks = [asyncio.create_task(self._read(), name="longtake-client-reader")]
@@ -82,6 +94,11 @@ class Receiving:
         if self._receiver.info is None:
             raise ClientStateError("expected a started session, but video.start has not come")
         return self._receiver.info
+
+    @property
+    def ticket(self) -> ResumeTicket | None:
+        """What another program needs to go on with the session; None for who only watches."""
+        return self._link.comeback.ticket(self._receiver.last_sequence)
 
     @property
     def missing(self) -> int:
@@ -130,13 +147,30 @@ class Receiving:
     async def _read(self) -> None:
         try:
             while self.done is None:
-                await self._take(await self._connection.receive(self._patience()))
+                await self._take_next()
         except ClientError as error:
             self._failure = error
         except Exception as error:  # the task's boundary: whoever iterates must hear of it
             self._failure = ClientError(f"the client itself failed: {error!r}")
             self._failure.__cause__ = error
         self._end(self._failure or SessionEnded("the session has ended"))
+
+    async def _take_next(self) -> None:
+        try:
+            await self._take(await self._link.receive(self._patience()))
+        except (ConnectionLost, WaitTimeout) as lost:
+            if self.state not in (SessionState.RUNNING, SessionState.STOPPING):
+                raise
+            if await self._link.reopen(lost, last_sequence=self._receiver.last_sequence):
+                self._on_lost(lost)
+            self._receiver.reconnected()
+
+    def _on_lost(self, lost: ClientError) -> None:
+        """What was asked may not have arrived: whoever waits has to ask again, but prompts are sent again from here."""
+        self.notices.add(Disconnected(str(lost)))
+        reason = ConnectionLost(f"the connection was lost before the answer came: {lost}")
+        for answers in (self._pongs, self._controls, self._forks, self._checkpoints):
+            answers.end(reason)
 
     def _patience(self) -> float | None:
         # Before session.start there is nothing to wait for, and from then until video.start `start` keeps the time.
@@ -164,8 +198,18 @@ class Receiving:
                 self._on_start(message)
             case VideoDiscard():
                 self._on_discard(message, now)
+            case SessionResumed():
+                self._on_resumed(message)
+            case SessionDirection():
+                self.role = message.role
+                self._link.comeback.note(message)
+                self.notices.add(message)
             case SessionControlApplied():
                 self._controls.give(message.event_id, message)
+            case SessionForked():
+                self._forks.give(message.event_id, message)
+            case SessionCheckpointed():
+                self._checkpoints.give(message.event_id, message)
             case SessionPong():
                 self._pongs.give(message.id, now)
             case SessionDone():
@@ -188,9 +232,34 @@ class Receiving:
         if self._viewer is not None:
             taken = self._viewer.take_back(message.from_sequence, dropped=dropped, now=now)
         numbers = tuple(chunk.sequence for chunk in dropped)
-        self.notices.add(ChunksDiscarded(message.from_sequence, dropped=numbers, taken=taken))
+        self.notices.add(ChunksDiscarded(message.from_sequence, dropped=numbers, taken=taken, reason=message.reason))
+
+    def _on_resumed(self, message: SessionResumed) -> None:
+        self._link.comeback.note(message)
+        if message.cause == "connection" and self._link.is_down:
+            self._settle()
+        self.notices.add(message)
+
+    def _settle(self) -> None:
+        self._link.settle()
+        self._tasks.append(asyncio.create_task(self._say_again(), name="longtake-client-resumed"))
+
+    async def _say_again(self) -> None:
+        """What may have been lost with the connection; and a word by which the server knows that its token is here."""
+        with suppress(ClientError):
+            await self._link.send(SessionPing())
+            for message in self._switches.unanswered():
+                await self._link.send(message)
+            if self.state is SessionState.STOPPING:
+                await self._link.send(SessionStop())
 
     def _on_start(self, message: VideoStart) -> None:
+        self.role = message.role
+        self._link.comeback.note(message)
+        if self._link.is_down:
+            if message.role == "viewer":
+                self._settle()
+            return
         if self.state is not SessionState.STARTING or self._starting is None:
             raise ProtocolViolation(f"expected no video.start in a session that is {self.state.value}")
         self.state = SessionState.RUNNING
@@ -206,14 +275,23 @@ class Receiving:
 
     def _on_error(self, message: ErrorMessage) -> None:
         if message.fatal:
+            self._on_fatal(message)
+        if self._link.is_down and message.code in RESUME_REFUSED:
             raise SessionFailed(message)
         self.notices.add(message)
         refusal = RequestRefused.from_message(message)
-        if self._switches.on_error(message) or self._controls.fail(message.event_id, refusal):
+        asked = (self._controls, self._forks, self._checkpoints)
+        if self._switches.on_error(message) or any(answers.fail(message.event_id, refusal) for answers in asked):
             return
         if self._starting is not None and self._starting.is_open:
             self.state = SessionState.CONNECTED
             self._starting.fail(refusal)
+
+    def _on_fatal(self, message: ErrorMessage) -> None:
+        failed = SessionFailed(message)
+        if self._link.is_down and message.retryable:
+            raise ConnectionLost(str(failed))  # one attempt has failed, the next may not
+        raise failed
 
     def _end(self, reason: ClientError) -> None:
         self.state = SessionState.ENDED
@@ -222,21 +300,24 @@ class Receiving:
         if self._viewer is not None:
             self._viewer.end(time.monotonic())
         self._pongs.end(reason)
-        self._controls.end(reason)
+        for answers in (self._controls, self._forks, self._checkpoints):
+            answers.end(reason)
         if self._starting is not None:
             self._starting.fail(reason)
         self._over.set()
+        self._link.end()
 
     async def _keep_alive(self, interval: float) -> None:
         """Tell the server now and then that somebody is there."""
-        with suppress(ConnectionLost, WaitTimeout):
-            while not self._over.is_set():
-                await asyncio.sleep(interval)
-                await self._connection.send(SessionPing())
+        while not self._over.is_set():
+            await asyncio.sleep(interval)
+            with suppress(ConnectionLost, WaitTimeout):
+                await self._link.send(SessionPing())
 
     async def _report_playback(self, viewer: Viewer) -> None:
         """Tell the server where the viewer is, at a steady rate, also when the picture holds."""
-        with suppress(ConnectionLost, WaitTimeout):
-            while self.state is SessionState.RUNNING and not viewer.has_own_player:
-                await self._connection.send(viewer.message(time.monotonic()))
-                await asyncio.sleep(self._options.playback_interval)
+        while self.state is SessionState.RUNNING and not viewer.has_own_player:
+            if self.role == "director":
+                with suppress(ConnectionLost, WaitTimeout):
+                    await self._link.send(viewer.message(time.monotonic()))
+            await asyncio.sleep(self._options.playback_interval)

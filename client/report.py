@@ -40,12 +40,24 @@ class SwitchReport:
     shown_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Losses:
+    """What was not as it should be, or was taken back; chunks, and how often."""
+
+    missing: int = 0
+    duplicated: int = 0
+    discarded: int = 0
+    reconnects: int = 0
+    worker_restarts: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class StreamReport:
     """A take in figures.
 
     `seconds` is the length of the video; `fps` is how fast it was delivered (frames per second of clock time,
-    counted from the first chunk on, so that `first_frame_ms` is not in it). `missing` and `duplicated` count chunks.
+    counted from the first chunk on, so that `first_frame_ms` is not in it). `missing`, `duplicated` and `discarded`
+    (taken back by the server) count chunks.
     """
 
     frames: int
@@ -57,6 +69,9 @@ class StreamReport:
     duplicated: int
     underruns: int
     switches: tuple[SwitchReport, ...] = ()
+    discarded: int = 0
+    reconnects: int = 0
+    worker_restarts: int = 0
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -91,11 +106,11 @@ def build_report(
     *,
     fps: float,
     started: float,
-    missing: int = 0,
-    duplicated: int = 0,
+    losses: Losses | None = None,
     switches: Iterable[SwitchReport] = (),
 ) -> StreamReport:
     """The report of a take that was asked for at clock second `started` and plays at `fps` frames a second."""
+    losses = losses or Losses()
     frames = sum(chunk.frames for chunk in arrivals)
     return StreamReport(
         frames=frames,
@@ -103,8 +118,11 @@ def build_report(
         fps=round(delivery_rate(arrivals, started), 2),
         first_frame_ms=milliseconds(started, arrivals[0].received) if arrivals else None,
         chunks=len(arrivals),
-        missing=missing,
-        duplicated=duplicated,
+        missing=losses.missing,
+        duplicated=losses.duplicated,
         underruns=count_underruns(arrivals, fps),
         switches=tuple(switches),
+        discarded=losses.discarded,
+        reconnects=losses.reconnects,
+        worker_restarts=losses.worker_restarts,
     )

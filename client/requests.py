@@ -8,7 +8,7 @@ such as the length of a prompt, are left to it.
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from service.protocol import Limits, parse_client_message
 from service.protocol.client import (
@@ -16,8 +16,11 @@ from service.protocol.client import (
     MediaFormat,
     Pacing,
     PromptMode,
+    SessionCheckpoint,
     SessionControl,
+    SessionFork,
     SessionInteraction,
+    SessionJoin,
     SessionPlayback,
     SessionStart,
     SinkPolicy,
@@ -38,6 +41,35 @@ class Media:
     quality: int = 85
     width: int | None = None
     height: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How the video comes and who may direct it.
+
+    Args:
+        slow_consumer: what the server does when this program, or the way to it, is too slow.
+        buffer_seconds: how far the video may be made ahead of the viewer; a new prompt takes back what nobody has seen.
+        shared_direction: viewers may direct too.
+        unattended: the video goes on being made when nobody is connected.
+    """
+
+    slow_consumer: SlowConsumer = "pause"
+    buffer_seconds: float = 0.0
+    shared_direction: bool = False
+    unattended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a session: where chunk `sequence` begins, or the block that is on screen at `seconds`.
+
+    Neither is the end. `same_noise`: what is made anew from there has the same noise as before.
+    """
+
+    sequence: int | None = None
+    seconds: float | None = None
+    same_noise: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +102,10 @@ def start_message(
     media: Media,
     pacing: Pacing,
     max_seconds: float | None,
-    slow_consumer: SlowConsumer = "pause",
+    delivery: Delivery | None = None,
 ) -> SessionStart:
     """Raises ProtocolError."""
+    delivery = delivery or Delivery()
     fields: dict[str, str | int | float | None] = {
         "type": "session.start",
         "model": model,
@@ -83,7 +116,10 @@ def start_message(
         "quality": media.quality,
         "pacing": pacing,
         "max_seconds": max_seconds,
-        "slow_consumer": slow_consumer,
+        "slow_consumer": delivery.slow_consumer,
+        "buffer_seconds": delivery.buffer_seconds or None,
+        "shared_direction": delivery.shared_direction or None,
+        "unattended": delivery.unattended or None,
     }
     message = _checked(prompt, fields)
     assert isinstance(message, SessionStart)
@@ -109,6 +145,34 @@ def control_message(action: ControlAction, quality: int | None = None, *, event_
     """Raises ProtocolError."""
     message = _parsed({"type": "session.control", "action": action, "quality": quality, "event_id": event_id})
     assert isinstance(message, SessionControl)
+    return message
+
+
+def rewind_message(place: Place, *, event_id: str) -> SessionControl:
+    """Raises ProtocolError."""
+    message = _parsed({"type": "session.control", "action": "rewind", **asdict(place), "event_id": event_id})
+    assert isinstance(message, SessionControl)
+    return message
+
+
+def fork_message(place: Place, *, event_id: str) -> SessionFork:
+    """Raises ProtocolError."""
+    message = _parsed({"type": "session.fork", **asdict(place), "event_id": event_id})
+    assert isinstance(message, SessionFork)
+    return message
+
+
+def checkpoint_message(name: str, *, event_id: str) -> SessionCheckpoint:
+    """Raises ProtocolError."""
+    message = _parsed({"type": "session.checkpoint", "name": name, "event_id": event_id})
+    assert isinstance(message, SessionCheckpoint)
+    return message
+
+
+def join_message(session_id: str, *, slow_consumer: SlowConsumer) -> SessionJoin:
+    """Raises ProtocolError."""
+    message = _parsed({"type": "session.join", "session_id": session_id, "slow_consumer": slow_consumer})
+    assert isinstance(message, SessionJoin)
     return message
 
 

@@ -20,16 +20,36 @@ from client.chunk import Chunk
 from client.client import Session, connect
 from client.connection import ClientOptions
 from client.errors import ClientError, ClientStateError, SessionDrained, TakeEndedEarly
-from client.notices import ChunksDiscarded, Notice
+from client.notices import ChunksDiscarded, Disconnected, Notice
 from client.playhead import Playhead
 from client.recording import Recorder, TakeFiles, tell
-from client.report import ChunkArrival, StreamReport, SwitchReport, build_report
-from client.requests import Media, Prompt, PromptChange, interaction_message, prompt_text
+from client.report import ChunkArrival, Losses, StreamReport, SwitchReport, build_report
+from client.requests import Delivery, Media, Prompt, PromptChange, interaction_message, prompt_text
+from client.sessions import ask_for_ticket
 from client.switch import Switch
 from service.protocol.client import Pacing, SessionInteraction
-from service.protocol.server import ErrorMessage, SessionDraining, SessionQueued, SessionWarning, VideoStart
+from service.protocol.server import (
+    ErrorMessage,
+    SessionDraining,
+    SessionQueued,
+    SessionResumed,
+    SessionWarning,
+    VideoStart,
+    WorkerRestarting,
+)
 
 Schedule = Literal["client", "server"]
+_AHEAD = 4.0  # seconds of media before its block at which a prompt of a journal is sent
+
+
+@dataclass(frozen=True, slots=True)
+class JournalPrompt:
+    """A prompt that takes effect before `block`, which `cuts` cuts precede."""
+
+    change: PromptChange
+    block: int
+    cuts: int
+    event_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +62,11 @@ class StreamOptions:
         schedule: who keeps the time. `client`: a prompt is sent when the media reaches its second (the second on
             screen when paced, else the last one received), as a person would. `server`: all are sent at once and each
             takes effect at the first block that begins at its second or later.
+        replayed: prompts of a journal, each with its block.
+        resume: a session that has ended, or was left, which goes on with `seconds` more instead of a new one.
     """
 
-    prompt: Prompt
+    prompt: Prompt | None
     seconds: float
     url: str = "ws://127.0.0.1:8000"
     prompts: tuple[PromptChange, ...] = ()
@@ -53,6 +75,9 @@ class StreamOptions:
     seed: int | None = None
     media: Media = field(default_factory=Media)
     pacing: Pacing = "realtime"
+    delivery: Delivery = field(default_factory=Delivery)
+    replayed: tuple[JournalPrompt, ...] = ()
+    resume: str | None = None
     files: TakeFiles = field(default_factory=TakeFiles)
     client: ClientOptions = field(default_factory=ClientOptions)
 
@@ -73,18 +98,13 @@ async def run_take(options: StreamOptions) -> StreamReport:
     options.files.check()
     schedule = _messages(options)
     async with connect(options.url, options.client, on_notice=_tell_of_waiting) as session:
-        info = await session.start(
-            options.prompt,
-            model=options.model,
-            seed=options.seed,
-            media=options.media,
-            pacing=options.pacing,
-            max_seconds=options.seconds,
-        )
+        info = await _begin(session, options)
+        schedule += [_replayed_cue(prompt, info) for prompt in options.replayed]
         frames = expected_frames(info, options.seconds)
         recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
         with recorder, _stopping_on_interrupt(session):
             take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime")
+            take.stop_after = None if options.resume is None else options.seconds
             early = await take.play()
         if session.done is not None and options.files.journal is not None:
             options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
@@ -93,10 +113,36 @@ async def run_take(options: StreamOptions) -> StreamReport:
         return take.report()
 
 
+async def _begin(session: Session, options: StreamOptions) -> VideoStart:
+    if options.resume is not None:
+        ticket = await ask_for_ticket(options.url, options.resume)
+        paced = options.pacing == "realtime"
+        return await session.attach(ticket, paced=paced, slow_consumer=options.delivery.slow_consumer)
+    assert options.prompt is not None, "a take that begins has a prompt"
+    return await session.start(
+        options.prompt,
+        model=options.model,
+        seed=options.seed,
+        media=options.media,
+        pacing=options.pacing,
+        max_seconds=options.seconds,
+        delivery=options.delivery,
+    )
+
+
 def _tell_of_waiting(notice: Notice) -> None:
     """Before the take begins there is no progress bar to speak past."""
     if isinstance(notice, SessionQueued):
         tell(f"waiting for a place: number {notice.position} of {notice.waiting}")
+    elif isinstance(notice, WorkerRestarting):
+        tell("the server's engine was lost and is started again; the take goes on")
+    elif isinstance(notice, Disconnected):
+        tell("the connection was lost; trying to get it back")
+    elif isinstance(notice, SessionResumed) and notice.missing is not None:
+        first, last = notice.missing.from_sequence, notice.missing.to_sequence
+        tell(f"the take goes on, but chunks {first} to {last} could not be kept for it")
+    elif isinstance(notice, SessionResumed):
+        tell(f"the take goes on with chunk {notice.next_sequence}")
     elif isinstance(notice, SessionDraining):
         tell(f"the server is shutting down, and ends the take in {notice.deadline_seconds:g} s at the latest")
 
@@ -129,6 +175,17 @@ def _messages(options: StreamOptions) -> list[_Cue]:
     return cues
 
 
+def _replayed_cue(prompt: JournalPrompt, info: VideoStart) -> "_Cue":
+    """Sent some seconds before its block, so that no more wait at the server than it lets."""
+    frames = prompt.block * info.frames_per_block - (1 + prompt.cuts) * (
+        info.frames_per_block - info.first_block_frames
+    )
+    begins = max(0.0, (frames - 0.5) / info.fps)
+    change = replace(prompt.change, at=begins)
+    message = interaction_message(change, prompt.event_id)
+    return _Cue(message, max(0.0, begins - _AHEAD))
+
+
 class _Take:
     """The running take: chunks are taken in one task, prompts are sent in another."""
 
@@ -144,6 +201,9 @@ class _Take:
         self._held: list[Chunk] = []  # taken, and not yet on screen; as long as the server's lead
         self._discards: list[ChunksDiscarded] = []
         self._stored_end = 0.0
+        self._frames = 0
+        self.stop_after: float | None = None
+        """Seconds of video after which the take stops the session itself."""
 
     async def play(self) -> ClientError | None:
         """Until the end; returns why it came early, None if it did not."""
@@ -171,6 +231,9 @@ class _Take:
         self._held.append(chunk)
         await self._store_those_shown(everything=not self._paced)
         self._recorder.advance(frames, self._note())
+        self._frames += frames
+        if self.stop_after is not None and self._frames >= self.stop_after * self._session.info.fps:
+            await self._session.stop()
 
     def _drop_what_was_taken_back(self) -> None:
         """The recording is what was aired: what was on screen stays in it, what was not leaves no trace."""
@@ -199,8 +262,13 @@ class _Take:
             self._arrivals,
             fps=self._session.info.fps,
             started=self._session.started_at,
-            missing=self._session.missing,
-            duplicated=self._session.duplicated,
+            losses=Losses(
+                missing=self._session.missing,
+                duplicated=self._session.duplicated,
+                discarded=sum(len(notice.dropped) + len(notice.taken) for notice in self._discards),
+                reconnects=self._session.notices.reconnects,
+                worker_restarts=self._session.notices.worker_restarts,
+            ),
             switches=switches,
         )
 

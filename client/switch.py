@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from client.errors import ClientError, ClientStateError, PromptSuperseded, RequestRefused, WaitTimeout
 from client.report import SwitchReport, milliseconds
+from service.protocol.client import SessionInteraction
 from service.protocol.server import (
     ChunkMetadata,
     ErrorMessage,
@@ -121,8 +122,9 @@ class PendingSwitches:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._pending: dict[str, Switch] = {}
+        self._asked: dict[str, SessionInteraction] = {}
 
-    def add(self, switch: Switch) -> Switch:
+    def add(self, switch: Switch, message: SessionInteraction) -> Switch:
         """Follow a change from now on; the one that is followed already if it is a retry."""
         known = self._pending.get(switch.event_id)
         if known is not None:
@@ -130,7 +132,16 @@ class PendingSwitches:
         if len(self._pending) >= self._limit:
             raise ClientStateError(f"expected at most {self._limit} prompts without an answer")
         self._pending[switch.event_id] = switch
+        self._asked[switch.event_id] = message
         return switch
+
+    def unanswered(self) -> tuple[SessionInteraction, ...]:
+        """What the server has said nothing of, in the order in which it was asked."""
+        return tuple(
+            self._asked[name]
+            for name, switch in self._pending.items()
+            if switch.queued_at is None and switch.applied_at is None and not switch.is_over
+        )
 
     def on_message(self, message: InteractionMessage, now: float) -> None:
         """Note what the server says about a change; nothing if it is not one of ours."""
@@ -173,7 +184,9 @@ class PendingSwitches:
         for switch in self._pending.values():
             switch.mark_failed(reason)
         self._pending.clear()
+        self._asked.clear()
 
     def _forget(self, switch: Switch) -> None:
         if switch.is_over:
             del self._pending[switch.event_id]
+            del self._asked[switch.event_id]

@@ -19,14 +19,24 @@ from typing import Any, Self, TypeVar
 from client.chunk import Chunk
 from client.client import Session
 from client.client import connect as connect_session
+from client.comeback import ResumeTicket
 from client.connection import ClientOptions
 from client.errors import ClientStateError
 from client.notices import Notice, NoticeHandler
 from client.receiving import SessionState
-from client.requests import Media, Prompt
+from client.requests import Delivery, Media, Place, Prompt
 from client.switch import Switch
-from service.protocol.client import Pacing, PromptMode, SinkPolicy, SlowConsumer
-from service.protocol.server import SessionControlApplied, SessionDone, SessionQueued, SessionStats, VideoStart
+from service.protocol.client import DirectAction, Pacing, PromptMode, SinkPolicy, SlowConsumer
+from service.protocol.server import (
+    Role,
+    SessionCheckpointed,
+    SessionControlApplied,
+    SessionDone,
+    SessionForked,
+    SessionQueued,
+    SessionStats,
+    VideoStart,
+)
 
 T = TypeVar("T")
 
@@ -67,6 +77,14 @@ class SyncSession:
         return self._session.done
 
     @property
+    def role(self) -> Role:
+        return self._session.role
+
+    @property
+    def ticket(self) -> ResumeTicket | None:
+        return self._session.ticket
+
+    @property
     def missing(self) -> int:
         return self._session.missing
 
@@ -102,7 +120,7 @@ class SyncSession:
         media: Media | None = None,
         pacing: Pacing = "realtime",
         max_seconds: float | None = None,
-        slow_consumer: SlowConsumer = "pause",
+        delivery: Delivery | None = None,
     ) -> VideoStart:
         return self._loop.run(
             self._session.start(
@@ -112,9 +130,15 @@ class SyncSession:
                 media=media,
                 pacing=pacing,
                 max_seconds=max_seconds,
-                slow_consumer=slow_consumer,
+                delivery=delivery,
             )
         )
+
+    def attach(self, ticket: ResumeTicket, *, paced: bool = True, slow_consumer: SlowConsumer = "pause") -> VideoStart:
+        return self._loop.run(self._session.attach(ticket, paced=paced, slow_consumer=slow_consumer))
+
+    def join(self, session_id: str, *, slow_consumer: SlowConsumer = "drop") -> VideoStart:
+        return self._loop.run(self._session.join(session_id, slow_consumer=slow_consumer))
 
     def prompt(
         self,
@@ -146,6 +170,21 @@ class SyncSession:
     def resume(self) -> SessionControlApplied:
         return self._loop.run(self._session.resume())
 
+    def rewind(self, place: Place) -> SessionControlApplied:
+        return self._loop.run(self._session.rewind(place))
+
+    def seek_live(self) -> SessionControlApplied:
+        return self._loop.run(self._session.seek_live())
+
+    def fork(self, place: Place | None = None) -> SessionForked:
+        return self._loop.run(self._session.fork(place))
+
+    def checkpoint(self, name: str) -> SessionCheckpointed:
+        return self._loop.run(self._session.checkpoint(name))
+
+    def direct(self, action: DirectAction) -> None:
+        return self._loop.run(self._session.direct(action))
+
     def set_quality(self, quality: int) -> SessionControlApplied:
         return self._loop.run(self._session.set_quality(quality))
 
@@ -158,6 +197,9 @@ class SyncSession:
 
     def ping(self) -> float:
         return self._loop.run(self._session.ping())
+
+    def leave(self) -> ResumeTicket | None:
+        return self._loop.run(self._session.leave())
 
     def stop(self) -> None:
         return self._loop.run(self._session.stop())

@@ -71,6 +71,10 @@ class StreamOptions(TakeOptions):
     schedule: Annotated[str, typer.Option(help="Who keeps the time of --at: the client or the server.")] = "client"
     format: Annotated[str, typer.Option(help="Format of the frames on the wire: jpeg, webp, png or raw.")] = "jpeg"
     quality: Annotated[int, typer.Option(help="Quality of jpeg and webp, 1 to 100.")] = 85
+    buffer: Annotated[float, typer.Option(help="Seconds the video may be made ahead, and be taken back.")] = 0.0
+    slow_consumer: Annotated[str, typer.Option(help="If this side is slow: pause, drop or disconnect.")] = "pause"
+    journal: Annotated[Path | None, typer.Option(help="Take prompts and seed from this journal.")] = None
+    resume: Annotated[str | None, typer.Option(help="Go on with this session, by its id, instead of a new one.")] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,6 +3,7 @@
 Turns options into what `client.stream` takes and its report into a line; knows nothing else.
 """
 
+from dataclasses import dataclass
 from typing import cast
 
 import typer
@@ -10,13 +11,14 @@ import typer
 from client.errors import TakeEndedEarly
 from client.recording import TakeFiles
 from client.report import StreamReport
-from client.requests import Media, PromptChange, start_message
-from client.stream import Schedule
+from client.requests import Delivery, Media, Prompt, PromptChange, start_message
+from client.stream import JournalPrompt, Schedule
 from client.stream import StreamOptions as ClientTake
 from client.stream import run as run_take
+from models.journal import Journal, PromptEvent, Timeline
 from service.commands.options import OptionError, StreamOptions, parse_timed_prompts
-from service.commands.script import length_of
-from service.protocol.client import MediaFormat, Pacing, PromptMode, SinkPolicy
+from service.commands.script import length_of, read_journal
+from service.protocol.client import MediaFormat, Pacing, PromptMode, SinkPolicy, SlowConsumer, WeightedPrompt
 
 
 def run_stream(options: StreamOptions) -> None:
@@ -37,8 +39,6 @@ def _say(report: StreamReport, options: StreamOptions) -> None:
 
 def take_of(options: StreamOptions) -> ClientTake:
     """The same take in the client's words. What the words mean is checked by the protocol, not here."""
-    if options.prompt is None:
-        raise OptionError("expected a prompt to begin with", code="prompt_missing", field="prompt")
     if options.schedule not in ("client", "server"):
         raise OptionError(f"expected client or server, not {options.schedule!r}", code="field_choice", field="schedule")
     changes = tuple(
@@ -51,22 +51,74 @@ def take_of(options: StreamOptions) -> ClientTake:
         )
         for timed in parse_timed_prompts(options.at or ())
     )
+    begin = beginning_of(options)
     return ClientTake(
-        prompt=options.prompt,
+        prompt=begin.prompt,
         seconds=length_of(options),
         url=options.url,
         prompts=changes,
         schedule=cast(Schedule, options.schedule),
-        model=options.preset,
-        seed=options.seed,
+        model=begin.model,
+        seed=begin.seed,
+        delivery=Delivery(slow_consumer=cast(SlowConsumer, options.slow_consumer), buffer_seconds=options.buffer),
+        replayed=begin.replayed,
+        resume=options.resume,
         media=Media(format=cast(MediaFormat, options.format), quality=options.quality),
         pacing=cast(Pacing, options.pacing),
         files=TakeFiles(video=options.out, hashes=options.sha256, journal=options.save_journal),
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """How a take begins; without a prompt where it goes on with a session."""
+
+    prompt: Prompt | None
+    model: str
+    seed: int | None
+    replayed: tuple[JournalPrompt, ...] = ()
+
+
+def beginning_of(options: StreamOptions) -> Beginning:
+    """From the prompt, the journal or the session that was given: one of them. Raises OptionError."""
+    given = [name for name in ("prompt", "journal", "resume") if getattr(options, name) is not None]
+    if not given:
+        raise OptionError("expected a prompt to begin with", code="prompt_missing", field="prompt")
+    beside = given[1:] + [name for name in ("at", "seed") if given[0] == "journal" and getattr(options, name)]
+    if beside:
+        message = f"expected no --{beside[0]} beside --{given[0]}, which says it"
+        raise OptionError(message, code="prompt_conflict", field=beside[0])
+    if options.journal is not None:
+        return _from_journal(read_journal(options.journal))
+    return Beginning(options.prompt, options.preset, options.seed)
+
+
+def _from_journal(journal: Journal) -> Beginning:
+    """Its prompts at their blocks. What was taken back is left out; a take of its own cannot be asked for."""
+    first, *later = Timeline.of(journal.events).events
+    assert isinstance(first, PromptEvent), "a journal begins with a prompt"
+    replayed: list[JournalPrompt] = []
+    cuts = 0
+    for event in later:
+        if not isinstance(event, PromptEvent):
+            message = f"a service makes no video from a journal with a {type(event).__name__}; use longtake generate"
+            raise OptionError(message, code="prompt_conflict", field="journal")
+        change = PromptChange(
+            _weighted(event), mode=event.mode, sink=event.sink, transition_chunks=event.transition_chunks
+        )
+        replayed.append(JournalPrompt(change, event.block, cuts, f"prompt-{len(replayed) + 1}"))
+        cuts += event.mode == "cut"
+    return Beginning(_weighted(first), journal.model, journal.seed, tuple(replayed))
+
+
+def _weighted(event: PromptEvent) -> list[WeightedPrompt]:
+    return [WeightedPrompt(text=prompt.text, weight=prompt.weight) for prompt in event.prompts]
+
+
 def check_start(take: ClientTake) -> None:
     """Say what is wrong with the first message before anybody is called. Raises ProtocolError."""
+    if take.prompt is None:
+        return
     start_message(
         take.prompt,
         model=take.model,
@@ -74,4 +126,5 @@ def check_start(take: ClientTake) -> None:
         media=take.media,
         pacing=take.pacing,
         max_seconds=take.seconds,
+        delivery=take.delivery,
     )

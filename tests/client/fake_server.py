@@ -129,21 +129,33 @@ class Peer:
         asked = await self.next()
         assert isinstance(asked, SessionStart), f"expected session.start, got {asked.type}"
         self.kind = asked.format
+        await self.facts(model=asked.model, format=asked.format, seed=asked.seed or 0, **changes)
+        return asked
+
+    async def facts(self, **changes: Any) -> None:
+        """Say what session this is."""
         facts = {
             "session_id": "s1",
-            "model": asked.model,
+            "model": "demo",
             "width": WIDTH,
             "height": HEIGHT,
             "fps": FPS,
-            "format": asked.format,
-            "seed": asked.seed or 0,
+            "format": self.kind,
+            "seed": 0,
             "block_frames": 3,
             "frames_per_block": FRAMES,
             "first_block_frames": FRAMES,
             "limits": LIMITS,
         }
         await self.send(VideoStart.model_validate(facts | changes))
-        return asked
+
+    def cut(self) -> None:
+        """The connection breaks, without a word."""
+        self.socket.transport.abort()
+
+    async def announce(self, sequence: int) -> None:
+        """A chunk's metadata, without its bytes."""
+        await self.send(make_chunk(sequence, self.kind)[0])
 
     async def chunk(self, sequence: int, *, payload: bytes | None = None, hue: int = 0, **changes: Any) -> None:
         """Send a chunk, with fields of its metadata, or its bytes, replaced."""

@@ -8,6 +8,7 @@ from client.client import connect
 from client.connection import ClientOptions, is_on_this_machine, own_origin
 from client.errors import ClientStateError, ProtocolViolation, RequestRefused, WaitTimeout
 from client.notices import ChunksDiscarded, Notice
+from client.requests import Delivery
 from service.errors import ErrorCode, ProtocolError
 from service.protocol.client import SessionControl, SessionInteraction, SessionPlayback, SessionStart
 from service.protocol.server import (
@@ -34,7 +35,7 @@ async def test_controls_are_answered() -> None:
         await peer.done(0)
 
     async with fake_server(script) as server, connect(server.url, QUICK) as session:
-        await session.start("a fox", slow_consumer="drop")
+        await session.start("a fox", delivery=Delivery(slow_consumer="drop"))
         assert (await session.pause()).sequence == 1
         assert (await session.resume()).sequence == 2
         assert (await session.set_quality(40)).quality == 40

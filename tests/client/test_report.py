@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from client.report import (
     ChunkArrival,
+    Losses,
     StreamReport,
     SwitchReport,
     build_report,
@@ -17,6 +18,7 @@ from client.report import (
 )
 
 KEYS = ["frames", "seconds", "fps", "first_frame_ms", "chunks", "missing", "duplicated", "underruns", "switches"]
+KEYS += ["discarded", "reconnects", "worker_restarts"]
 SWITCH_KEYS = ["prompt", "queued_ms", "applied_ms", "received_ms", "chunk", "shown_ms"]
 
 
@@ -33,7 +35,8 @@ def test_json_has_exactly_the_keys_that_are_promised() -> None:
 
 
 def test_figures_of_a_take() -> None:
-    report = build_report(on_time(5), fps=16, started=9.5, missing=1, duplicated=2)
+    losses = Losses(missing=1, duplicated=2, discarded=3, reconnects=4, worker_restarts=5)
+    report = build_report(on_time(5), fps=16, started=9.5, losses=losses)
     assert report == StreamReport(
         frames=60,
         seconds=3.75,
@@ -44,6 +47,9 @@ def test_figures_of_a_take() -> None:
         duplicated=2,
         underruns=0,
         switches=(),
+        discarded=3,
+        reconnects=4,
+        worker_restarts=5,
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from client.errors import ClientStateError, PromptSuperseded, RequestRefused, SessionEnded, WaitTimeout
 from client.switch import PendingSwitches, Switch
+from service.protocol.client import SessionInteraction
 from service.protocol.server import (
     ErrorMessage,
     InteractionApplied,
@@ -14,9 +15,13 @@ from service.protocol.server import (
 from tests.client.fake_server import make_chunk
 
 
+def asked(name: str) -> SessionInteraction:
+    return SessionInteraction(event_id=name, prompt=f"prompt {name}")
+
+
 def followed(*names: str) -> tuple[PendingSwitches, list[Switch]]:
     pending = PendingSwitches(limit=8)
-    return pending, [pending.add(Switch(name, f"prompt {name}", sent_at=10.0)) for name in names]
+    return pending, [pending.add(Switch(name, f"prompt {name}", sent_at=10.0), asked(name)) for name in names]
 
 
 def applied(name: str, sequence: int) -> InteractionApplied:
@@ -94,8 +99,8 @@ async def test_what_is_said_about_unknown_prompts_is_passed_over() -> None:
 
 async def test_same_event_id_is_the_same_switch_and_there_is_a_bound() -> None:
     pending, (first,) = followed("a")
-    assert pending.add(Switch("a", "prompt a", sent_at=12.0)) is first
+    assert pending.add(Switch("a", "prompt a", sent_at=12.0), asked("a")) is first
     for index in range(7):
-        pending.add(Switch(f"more {index}", "x", sent_at=12.0))
+        pending.add(Switch(f"more {index}", "x", sent_at=12.0), asked(f"more {index}"))
     with pytest.raises(ClientStateError, match="expected at most 8 prompts without an answer"):
-        pending.add(Switch("one too many", "x", sent_at=12.0))
+        pending.add(Switch("one too many", "x", sent_at=12.0), asked("one too many"))

@@ -3,13 +3,16 @@ from pathlib import Path
 
 import pytest
 
+from cache.recache import Mode
 from client.recording import TakeFiles
 from client.report import StreamReport, SwitchReport
-from client.requests import Media, PromptChange
+from client.requests import Delivery, Media, PromptChange
 from client.stream import StreamOptions as ClientTake
+from models.journal import Event, Journal, PromptEvent, TakeEvent, WeightedPrompt
 from service.commands.options import OptionError, StreamOptions
 from service.commands.stream import check_start, run_stream, take_of
 from service.errors import ErrorCode, ProtocolError
+from service.protocol import client as protocol
 
 REPORT = StreamReport(
     frames=12,
@@ -22,6 +25,53 @@ REPORT = StreamReport(
     underruns=0,
     switches=(SwitchReport("rain"),),
 )
+
+
+def journal_file(folder: Path, *events: Event) -> Path:
+    first = PromptEvent(block=0, prompts=(WeightedPrompt("sun"),))
+    path = folder / "journal.json"
+    path.write_text(Journal(model="demo", seed=5, fingerprint="f", events=(first, *events)).to_json())
+    return path
+
+
+def prompt_at(block: int, text: str, mode: Mode = "recache") -> PromptEvent:
+    return PromptEvent(block=block, prompts=(WeightedPrompt(text, 2.0),), mode=mode)
+
+
+def test_a_journal_gives_prompts_at_their_blocks_and_the_seed(tmp_path: Path) -> None:
+    path = journal_file(tmp_path, prompt_at(3, "sea", "cut"), prompt_at(5, "fog"), prompt_at(9, "rain"))
+    take = take_of(StreamOptions(journal=path))
+    assert (take.model, take.seed, take.prompt) == ("demo", 5, [protocol.WeightedPrompt(text="sun", weight=1.0)])
+    assert [(prompt.block, prompt.cuts, prompt.event_id) for prompt in take.replayed] == [
+        (3, 0, "prompt-1"),
+        (5, 1, "prompt-2"),
+        (9, 1, "prompt-3"),
+    ]
+    assert take.replayed[0].change.mode == "cut"
+    with pytest.raises(OptionError, match="with a TakeEvent"):
+        take_of(StreamOptions(journal=journal_file(tmp_path, TakeEvent(block=2, take=1))))
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"prompt": "sun", "resume": "s1"}, "resume"),
+        ({"prompt": "sun", "journal": Path("a")}, "journal"),
+        ({"journal": Path("a"), "seed": 4}, "seed"),
+        ({"journal": Path("a"), "at": ["1s a"]}, "at"),
+        ({}, "prompt"),
+    ],
+)
+def test_a_take_begins_in_one_way(options: dict[str, object], field: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        take_of(StreamOptions(**options))  # type: ignore[arg-type]
+    assert caught.value.field == field
+
+
+def test_a_session_can_be_gone_on_with() -> None:
+    take = take_of(StreamOptions(resume="s1", seconds=3.0))
+    assert (take.resume, take.prompt, take.seconds) == ("s1", None, 3.0)
+    check_start(take)
 
 
 def test_options_are_the_same_take_in_the_client_s_words() -> None:
@@ -42,6 +92,8 @@ def test_options_are_the_same_take_in_the_client_s_words() -> None:
         schedule="server",
         format="png",
         quality=50,
+        buffer=4.0,
+        slow_consumer="drop",
     )
     change = {"mode": "flush", "sink": "refresh", "transition_chunks": 2}
     assert take_of(options) == ClientTake(
@@ -54,6 +106,7 @@ def test_options_are_the_same_take_in_the_client_s_words() -> None:
         seed=7,
         media=Media(format="png", quality=50),
         pacing="none",
+        delivery=Delivery(slow_consumer="drop", buffer_seconds=4.0),
         files=TakeFiles(video=Path("a.mp4"), hashes=Path("a.sha256"), journal=Path("a.json")),
     )
 
@@ -110,6 +163,9 @@ def test_json_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
         "duplicated",
         "underruns",
         "switches",
+        "discarded",
+        "reconnects",
+        "worker_restarts",
     ]
     run_stream(StreamOptions(prompt="sun"))
     assert capsys.readouterr().out == ""
