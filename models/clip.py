@@ -16,8 +16,8 @@ from models.errors import OpeningError
 from models.picture import MAX_PICTURE_PIXELS, fit
 from models.vae import RGB24
 
-_SLACK = 1e-6
-"""Seconds: times in a file are rounded."""
+_SLACK = 0.002
+"""Seconds: times in a file are rounded, often to a thousandth."""
 
 
 def read_clip(path: Path, *, width: int, height: int, fps: int, frames: int) -> RGB24:
