@@ -43,11 +43,11 @@ async def test_programs(tmp_path: Path) -> None:
     assert lines[0] == "32x16 at 16.0 frames a second"
     assert lines[1] == "0 0.0 (12, 16, 32, 3)"
     assert len(lines) == 1 + 16 + 1
-    assert lines[-1].startswith("SwitchReport(prompt='a harbour at night'")
+    assert lines[-1].startswith("SwitchReport(prompt='a blue star circles over the sea at night'")
     lines = (await run_beside_server(sys.executable, "-c", plain, folder=tmp_path)).splitlines()
     assert lines[:2] == ["0 (12, 16, 32, 3)", "1 (12, 16, 32, 3)"]
     assert len(lines) == 8 + 1
-    assert lines[-1].startswith("SwitchReport(prompt='a harbour at night'")
+    assert lines[-1].startswith("SwitchReport(prompt='a blue star circles over the sea at night'")
 
 
 async def test_command(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ async def test_command(tmp_path: Path) -> None:
     output = await run_beside_server(*command, folder=tmp_path)
     report = json.loads(output.splitlines()[-1])
     assert (report["frames"], report["missing"]) == (168, 0)
-    assert [switch["prompt"] for switch in report["switches"]] == ["a harbour at night"]
+    assert [switch["prompt"] for switch in report["switches"]] == ["a blue star circles over the sea at night"]
     assert (tmp_path / "take.mp4").stat().st_size > 0
 
 
