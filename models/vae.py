@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from models.errors import ConfigError
+from models.errors import ConfigError, NotFiniteError
 
 RGB24 = npt.NDArray[np.uint8]
 
@@ -81,10 +81,10 @@ def to_rgb24(pixels_T3HW: Tensor) -> RGB24:
     """Frames as bytes [T, H, W, 3], contiguous, rounded half up."""
     if pixels_T3HW.ndim != 4 or pixels_T3HW.shape[1] != 3:
         raise ValueError(f"expected pixels of shape [T, 3, H, W], got {list(pixels_T3HW.shape)}")
+    # The clamp would hide an infinity; the conversion of a NaN to an integer is undefined.
+    if not bool(pixels_T3HW.isfinite().all()):
+        raise NotFiniteError("expected finite pixels, got NaN or an infinity")
     levels = pixels_T3HW.detach().float().mul(255.0).add(0.5).floor().clamp(0.0, 255.0)
-    # The clamp hides an infinity but keeps a NaN, whose conversion to an integer is undefined.
-    if bool(levels.isnan().any()):
-        raise ValueError("expected finite pixels, got NaN")
     frames: RGB24 = levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return frames
 
