@@ -1,11 +1,12 @@
-// The page: a prompt box, a picture, and what was measured. One socket for each shot.
+// The page: a prompt box, a picture, and what was measured. One socket at a time for each shot.
 //
-// Knows the document and the wire; what can be decided without them is in player.js. Invariant: `shot` is the one
-// that is connected, or null, and every message of an older one is passed over.
+// Knows the document and the wire; what can be decided without them is in player.js. Invariants: `shot` is the one
+// that is connected, or null, and every message of an older one is passed over; a socket that is lost is replaced while
+// the server keeps the shot.
 
 import {
-  FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl, splitChunk,
-  statistics, waiting,
+  Comeback, FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl,
+  splitChunk, statistics, waiting,
 } from "./player.js";
 
 const SUBPROTOCOL = "longtake.v1";
@@ -43,15 +44,44 @@ class Shot {
   paused = false;
   pausing = false; // the server was asked, and has not answered
   decoding = Promise.resolve();
+  comeback = new Comeback();
+  unanswered = new Map(); // prompts that the server has said nothing of
 
   constructor(text, seed) {
     this.firstPrompt = text;
     this.seed = seed;
-    this.socket = new WebSocket(socketUrl(document.baseURI), [SUBPROTOCOL]);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => this.start();
-    this.socket.onmessage = (event) => this.receive(event.data);
-    this.socket.onclose = (event) => this.closed(event);
+    this.connect(() => this.start());
+  }
+
+  connect(opened) {
+    const socket = new WebSocket(socketUrl(document.baseURI), [SUBPROTOCOL]);
+    this.socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onopen = opened;
+    socket.onmessage = (event) => { if (socket === this.socket) this.receive(event.data); };
+    socket.onclose = (event) => { if (socket === this.socket) this.closed(event); };
+  }
+
+  /** Come back to the shot over another socket, after the last chunk that is here. */
+  resume() {
+    if (this.state === "ended") return;
+    this.announced = null;
+    this.connect(() => this.send(this.comeback.hello(this.order.last)));
+  }
+
+  resumed(message) {
+    this.comeback.note(message);
+    if (message.missing) this.order.lost(message.missing.to_sequence);
+    if (message.cause === "connection") {
+      this.comeback.back();
+      this.pausing = false;
+      this.send({ type: "session.ping" }); // by which the server knows that the token is here
+      for (const prompt of this.unanswered.values()) this.send(prompt);
+      if (this.state === "stopping") this.send({ type: "session.stop" });
+    }
+    alertUser("");
+    this.buffer?.excuseNext();
+    tell("The shot goes on.");
   }
 
   start() {
@@ -66,7 +96,9 @@ class Shot {
     this.prompts += 1;
     const id = `prompt-${this.prompts}`;
     this.book.sent(id, text, performance.now());
-    this.send({ type: "session.interaction", event_id: id, prompt: text, mode, transition_chunks: blocks });
+    const message = { type: "session.interaction", event_id: id, prompt: text, mode, transition_chunks: blocks };
+    this.unanswered.set(id, message);
+    this.send(message);
   }
 
   togglePause() {
@@ -78,7 +110,7 @@ class Shot {
 
   /** Tell the server what is on screen, so that it makes the video just ahead of that. */
   report(now) {
-    if (this.state !== "running" || this.firstFrame === null) return;
+    if (this.state !== "running" || this.firstFrame === null || this.comeback.lostAt !== null) return;
     this.send({
       type: "session.playback",
       position_seconds: this.buffer.position(now),
@@ -89,7 +121,7 @@ class Shot {
 
   stop() {
     if (this.state === "running" || this.state === "starting") this.send({ type: "session.stop" });
-    else this.socket.close();
+    else this.socket.close(1000);
     this.state = "stopping";
   }
 
@@ -114,11 +146,14 @@ class Shot {
     }
     const now = performance.now();
     const id = message.event_id;
+    if (message.type.startsWith("session.interaction.") || message.type === "error") this.unanswered.delete(id);
     const handlers = {
       "session.queued": () => { this.place = message; },
       "video.start": () => this.begin(message),
       "media.init": () => resize(message),
-      "video.discard": () => this.takeBack(message.from_sequence),
+      "video.discard": () => this.takeBack(message),
+      "session.resumed": () => this.resumed(message),
+      "session.worker_restarting": () => alertUser("The engine is being started again. The shot then goes on."),
       "session.control.applied": () => this.controlled(message.action),
       "session.stats": () => showStatistics(message),
       "session.draining": () => alertUser(draining(message)),
@@ -128,13 +163,23 @@ class Shot {
       "session.interaction.rejected": () => this.refuse(id, message),
       "session.warning": () => tell(message.message),
       "session.done": () => this.end(message.reason === "drained" ? DRAINED : ""),
-      "error": () => (message.fatal ? this.fail(explain(message)) : this.refuse(id, message)),
+      "error": () => this.error(message),
     };
     handlers[message.type]?.();
     refresh();
   }
 
+  error(message) {
+    const comingBack = this.comeback.lostAt !== null;
+    if (comingBack && message.fatal && message.retryable) return; // its socket closes, and the next may do
+    if (comingBack && this.comeback.isRefused(message)) this.fail(explain({ ...message, fatal: true }));
+    else if (message.fatal) this.fail(explain(message));
+    else this.refuse(message.event_id, message);
+  }
+
   begin(message) {
+    this.comeback.note(message);
+    if (this.buffer !== null) return; // come back
     if (this.state === "starting") this.state = "running";
     this.place = null;
     const block = message.frames_per_block / message.fps;
@@ -144,8 +189,8 @@ class Shot {
     tell(`Running, with seed ${this.seed}.`);
   }
 
-  takeBack(fromSequence) {
-    this.order.takeBack(fromSequence);
+  takeBack({ from_sequence: fromSequence, next_sequence: next }) {
+    this.order.takeBack(fromSequence, next);
     this.book.takeBack(fromSequence);
     if (this.buffer !== null) free(this.buffer.takeBack(fromSequence));
   }
@@ -224,18 +269,29 @@ class Shot {
     this.terminal = true;
     this.book.end("the shot ended before its block");
     tell(words || "The shot has ended. Write a prompt to start another.");
-    this.socket.close();
+    this.socket.close(1000);
     refresh();
   }
 
   closed(event) {
     if (this.terminal || this !== shot) return;
+    if (this.comeBack()) return;
     const why = event.reason ? ` (${event.reason})` : "";
     const words = this.state === "connecting"
       ? "The server cannot be reached. Is it running?"
       : `The connection was lost${why}.`;
     if (this.state === "stopping") this.end("");
-    else this.fail(`${words} A shot cannot be taken up again. Press Start to begin a new one.`);
+    else this.fail(`${words} Press Start to begin a new shot.`);
+  }
+
+  /** True if another socket is tried. */
+  comeBack() {
+    const began = this.state === "running" || this.state === "stopping";
+    const wait = began ? this.comeback.next(performance.now()) : null;
+    if (wait === null) return false;
+    setTimeout(() => this.resume(), wait);
+    alertUser("The connection was lost. Coming back to the shot.");
+    return true;
   }
 }
 

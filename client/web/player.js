@@ -33,8 +33,8 @@ export class SequenceCheck {
   expected = 0;
   missing = 0;
   duplicated = 0;
+  last = null; // the newest chunk that is here
   #gone = []; // what was taken back of what had come: numbers from `from` on, before `until`
-  #excusedFrom = Infinity;
 
   /** Whether the chunk with this number is to be shown: not if it, or a later one, was here before. */
   accept(sequence) {
@@ -42,17 +42,28 @@ export class SequenceCheck {
       this.duplicated += 1;
       return false;
     }
-    this.missing += Math.max(0, Math.min(sequence, this.#excusedFrom) - this.expected);
-    if (sequence >= this.#excusedFrom) this.#excusedFrom = Infinity;
+    this.#skipTo(sequence);
     this.expected = sequence + 1;
+    this.last = sequence;
     return true;
   }
 
-  /** Chunks from this number on are taken back: what is here, and what was numbered and not yet sent. */
-  takeBack(from) {
+  /** Chunks from `from` on are taken back, here or not; the next one that comes is `next`. */
+  takeBack(from, next) {
     this.#gone.push({ from, until: this.expected });
     if (this.#gone.length > 16) this.#gone.shift(); // only chunks that are still being decoded ask
-    this.#excusedFrom = Math.min(this.#excusedFrom, from);
+    this.#skipTo(from);
+    this.expected = Math.max(this.expected, next);
+  }
+
+  /** After a lost connection: chunks up to this one cannot be sent again. */
+  lost(to) {
+    this.#skipTo(to + 1);
+  }
+
+  #skipTo(sequence) {
+    this.missing += Math.max(0, sequence - this.expected);
+    this.expected = Math.max(this.expected, sequence);
   }
 
   isTakenBack(sequence) {
@@ -89,8 +100,14 @@ export class JitterBuffer {
   push(frames, now) {
     if (frames.length === 0) return [];
     const first = frames[0].pts;
+    let passed = [];
     if (this.#anchor === null) {
       this.#anchor = { time: now, pts: first };
+    } else if (first < this.#end - this.frameSeconds / 2) {
+      // The video goes on from an earlier moment, as after a rewind: at once, and without what was to come.
+      passed = this.#frames.splice(0);
+      this.#anchor = { time: now, pts: first };
+      this.#end = first;
     } else if (now > this.#due(first) + this.#tolerance) {
       this.underruns += this.#excused ? 0 : 1;
       this.#anchor = { time: now, pts: first };
@@ -98,7 +115,7 @@ export class JitterBuffer {
     this.#excused = false;
     this.#frames.push(...frames);
     this.#end = Math.max(this.#end, frames[frames.length - 1].pts + this.frameSeconds);
-    return this.#buffered(now) > this.most ? this.#jump(now) : [];
+    return this.#buffered(now) > this.most ? this.#jump(now) : passed;
   }
 
   /** The frame that is due at `now`, or null if the one before stays; and those passed over to get there. */
@@ -285,7 +302,54 @@ export function draining({ deadline_seconds: seconds }) {
   return `The server is shutting down. This shot ends ${time}.`;
 }
 
+const RESUME_REFUSED = ["resume_token_invalid", "session_unknown", "session_ended"];
+
+/** What it takes to come back to a session whose socket was lost: a token, and attempts while the server keeps it. */
+export class Comeback {
+  lostAt = null;
+  #session = null;
+  #token = null;
+  #grace = 0; // milliseconds
+  #attempts = 0;
+
+  /** Take what `video.start` or `session.resumed` says. */
+  note(message) {
+    this.#session = message.session_id ?? this.#session;
+    this.#token = message.resume_token ?? this.#token;
+    if (message.limits?.resume_grace_s) this.#grace = message.limits.resume_grace_s * 1000;
+  }
+
+  /** The socket is lost: milliseconds to wait before the next is tried; null where there is no way back. */
+  next(now) {
+    if (this.#token === null) return null;
+    this.lostAt ??= now;
+    const wait = this.#attempts === 0 ? 0 : Math.min(5000, 250 * 2 ** (this.#attempts - 1));
+    if (now + wait > this.lostAt + this.#grace) return null;
+    this.#attempts += 1;
+    return wait;
+  }
+
+  hello(last) {
+    return {
+      type: "session.resume", session_id: this.#session, resume_token: this.#token, last_sequence: last,
+    };
+  }
+
+  back() {
+    this.lostAt = null;
+    this.#attempts = 0;
+  }
+
+  /** Whether an error ends the attempts; others may be followed by another try. */
+  isRefused(error) {
+    return RESUME_REFUSED.includes(error.code);
+  }
+}
+
 const WORDS = {
+  resume_token_invalid: "The shot goes on somewhere else.",
+  session_unknown: "The server does not keep the shot any more.",
+  session_ended: "The shot ended while the connection was lost.",
   capacity: "All places are taken at the moment.",
   worker_unavailable: "The model is not ready yet.",
   worker_died: "The engine stopped in the middle of the shot and is being started again.",

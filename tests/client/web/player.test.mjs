@@ -7,8 +7,8 @@ import { test } from "node:test";
 // Through a data: address, because node takes a .js file for an older kind of module than a browser does.
 const source = await readFile(new URL("../../../client/web/player.js", import.meta.url));
 const {
-  FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl, splitChunk,
-  statistics, waiting,
+  Comeback, FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl,
+  splitChunk, statistics, waiting,
 } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
 
 const FPS = 16;
@@ -204,7 +204,7 @@ test("a chunk may have no frames left", () => {
 test("numbers that were taken back are not missing, and chunks that are being decoded are known to be gone", () => {
   const order = new SequenceCheck();
   [0, 1, 2].forEach((number) => order.accept(number));
-  order.takeBack(1);
+  order.takeBack(1, 5);
   assert.deepEqual([0, 1, 2, 3].map((number) => order.isTakenBack(number)), [false, true, true, false]);
   assert.ok(order.accept(5)); // 3 and 4 were never sent
   assert.equal(order.missing, 0);
@@ -214,9 +214,38 @@ test("numbers that were taken back are not missing, and chunks that are being de
 
 test("what was lost before a discard is missing all the same", () => {
   const order = new SequenceCheck();
-  order.takeBack(2);
+  order.takeBack(2, 4);
   order.accept(4);
   assert.equal(order.missing, 2);
+  order.lost(6); // and after a lost connection 5 and 6 cannot be sent again
+  assert.ok(order.accept(7));
+  assert.deepEqual([order.missing, order.last], [4, 7]);
+});
+
+test("a video that goes on from an earlier moment is shown at once", () => {
+  const buffer = new JitterBuffer({ fps: FPS });
+  [0, 1, 2].forEach((index) => buffer.push(block(index), 0));
+  play(buffer, 0, 1000);
+  const again = block(0).map((frame) => ({ ...frame, sequence: 3 }));
+  assert.equal(buffer.push(again, 1000).length, 20);
+  assert.deepEqual([buffer.position(1250), buffer.underruns], [0.25, 0]);
+  assert.equal(play(buffer, 1000, 3000).length, 12);
+});
+
+test("who lost a connection comes back for as long as the server keeps the session", () => {
+  const comeback = new Comeback();
+  assert.equal(comeback.next(0), null);
+  comeback.note({ session_id: "s", resume_token: "t1", limits: { resume_grace_s: 1 } });
+  assert.deepEqual([comeback.next(100), comeback.next(110), comeback.next(400)], [0, 250, 500]);
+  assert.equal(comeback.next(910), null); // the next attempt would come too late
+  comeback.note({ type: "session.resumed", resume_token: "t2" });
+  comeback.back();
+  assert.equal(comeback.lostAt, null);
+  assert.equal(comeback.next(2000), 0);
+  const hello = { type: "session.resume", session_id: "s", resume_token: "t2", last_sequence: 4 };
+  assert.deepEqual(comeback.hello(4), hello);
+  assert.ok(comeback.isRefused({ code: "session_ended" }));
+  assert.ok(!comeback.isRefused({ code: "rate_limited" }));
 });
 
 test("the position goes with the clock and holds at the end of what is here", () => {
