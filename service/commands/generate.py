@@ -15,7 +15,9 @@ import typer
 from client.recording import Recorder, TakeFiles, tell
 from client.report import ChunkArrival, StreamReport, SwitchReport, build_report, milliseconds
 from models.journal import Journal, PromptEvent, Timeline, WeightedPrompt
+from models.opening import Opening
 from models.stream import Block, LatentSource, PromptChange
+from service.commands.beginning import check_beginning, opening_of
 from service.commands.engine import load_engine
 from service.commands.options import GenerateOptions, OptionError
 from service.commands.script import Cue, Script, length_of, read_journal, script_of
@@ -53,7 +55,7 @@ class Engine(Protocol[S]):
 
     def read_prompt(self, text: str) -> PromptReading: ...
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> S: ...
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Opening | None = None) -> S: ...
 
     def restore(self, journal: Journal, latents: LatentSource, block: int) -> S: ...
 
@@ -124,8 +126,9 @@ def run_generate(options: GenerateOptions) -> None:
     seconds = length_of(options)
     plan = plan_of(options)
     preset = plan.model if isinstance(plan, Journal) else options.preset
+    check_beginning(options, plan if isinstance(plan, Journal) else None)
     engine = load_engine(preset, options)
-    report = film(engine, plan, seconds=seconds, files=files)
+    report = film(engine, plan, seconds=seconds, files=files, opening=opening_of(engine, options))
     if options.json:
         typer.echo(report.to_json())
 
@@ -141,13 +144,15 @@ def plan_of(options: GenerateOptions) -> Script | Journal:
     return read_journal(options.journal)
 
 
-def film(engine: Engine[S], plan: Script | Journal, *, seconds: float, files: TakeFiles) -> StreamReport:
+def film(
+    engine: Engine[S], plan: Script | Journal, *, seconds: float, files: TakeFiles, opening: Opening | None = None
+) -> StreamReport:
     """Make whole blocks until the length is reached, and write what is asked for as they come."""
     started = time.monotonic()
     tell_of_reading(engine, plan)
     picture = engine.preset
     wanted = max(1, round(seconds * picture.fps))
-    stream, cues = _begin(engine, plan)
+    stream, cues = _begin(engine, plan, opening)
     try:
         take = Take(engine, stream, cues=cues)
         with Recorder(files, width=picture.width, height=picture.height, fps=picture.fps, frames=wanted) as recorder:
@@ -181,10 +186,10 @@ def _replayed(journal: Journal, *, blocks: int) -> list[SwitchReport]:
     return [SwitchReport(_name(event), chunk=event.block) for event in prompts if event.block < blocks]
 
 
-def _begin(engine: Engine[S], plan: Script | Journal) -> tuple[S, tuple[Cue, ...]]:
+def _begin(engine: Engine[S], plan: Script | Journal, opening: Opening | None) -> tuple[S, tuple[Cue, ...]]:
     if isinstance(plan, Script):
-        return engine.start(plan.first.prompts, seed=plan.seed), plan.cues
-    return engine.restore(plan, (), 0), ()
+        return engine.start(plan.first.prompts, seed=plan.seed, opening=opening), plan.cues
+    return engine.restore(plan, opening.blocks if opening is not None else (), 0), ()
 
 
 def _trimmed(arrivals: list[ChunkArrival], wanted: int) -> list[ChunkArrival]:

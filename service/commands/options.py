@@ -59,6 +59,14 @@ class TakeOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerateOptions(TakeOptions):
     journal: Annotated[Path | None, typer.Option(help="Replay this journal instead of prompts.")] = None
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Begin with this PNG, JPEG or WebP, held for one block. The models were not trained for it."),
+    ] = None
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="Begin with this film, as far as it fills blocks. The models were not trained for it."),
+    ] = None
     threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
@@ -170,6 +178,41 @@ class EvalOptions:
     samples: Annotated[int, typer.Option(help="Clips of each prompt for VBench.")] = 5
     clip_seconds: Annotated[float, typer.Option(help="Length of VBench's clips.")] = 5.0
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresetOptions:
+    """A preset by name, and where it and its files are looked for."""
+
+    preset: Annotated[str, typer.Argument(help="The model.")]
+    model_dir: Annotated[Path | None, typer.Option(help="Where the files of presets lie [default: the setting].")] = (
+        None
+    )
+    preset_dir: Annotated[Path | None, typer.Option(help="Folder with further presets [default: the setting].")] = None
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadOptions(PresetOptions):
+    source: Annotated[
+        Path | None, typer.Option("--from", metavar="DIR", help="Take files from this folder where it has them.")
+    ] = None
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing: only check, and take from --from.")] = False
+    accept_licence: Annotated[bool, typer.Option("--accept-licence", help="Agree to the licence of the weights.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions(PresetOptions):
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
+    decoder: Annotated[str | None, typer.Option(help="tiny or full [default: the preset's].")] = None
+    quantize: Annotated[str, typer.Option(help="none, int8 or fp8.")] = "none"
+    attention: Annotated[str, typer.Option(help="The attention kernel.")] = "auto"
+    memory_budget: Annotated[
+        int | None, typer.Option(min=1, help="Bytes for model and streams [default: what is free].")
+    ] = None
+    quick: Annotated[bool, typer.Option("--quick", help="Do not read whole files to compute their sums.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from models.journal import Event, Journal, PromptEvent, Timeline, WeightedPrompt
+from models.opening import Opening
 from models.stream import Block, LatentSource, PromptChange, StageTimings
 from service.ipc import Mode, Sink
 
@@ -50,7 +51,7 @@ class FakeEngine:
         kept = len(" ".join(words[:10]))
         return FakeReading(kept, tuple(word for word in words if word.isupper()))
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> FakeStream:
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Opening | None = None) -> FakeStream:
         first = PromptEvent(block=0, prompts=tuple(prompts))
         return self._keep(FakeStream(Journal(model="fake", seed=seed, fingerprint="fake", events=(first,))))
 
