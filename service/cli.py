@@ -17,6 +17,8 @@ from service.commands.failures import ExitCode, describe
 from service.commands.options import (
     BenchOptions,
     ConfigOptions,
+    DoctorOptions,
+    DownloadOptions,
     EvalOptions,
     GenerateOptions,
     LoadOptions,
@@ -142,6 +144,24 @@ def evaluate(options: EvalOptions) -> None:
     from service.commands.eval import run_eval
 
     run_eval(options)
+
+
+@app.command()
+@takes(DownloadOptions)
+def download(options: DownloadOptions) -> None:
+    """Fetch the files of a preset, after its licence was agreed to."""
+    from service.commands.download import run_download
+
+    run_download(options)
+
+
+@app.command()
+@takes(DoctorOptions)
+def doctor(options: DoctorOptions) -> None:
+    """Say what serving a preset on this machine would run into."""
+    from service.commands.doctor import run_doctor
+
+    run_doctor(options)
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

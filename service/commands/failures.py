@@ -10,6 +10,7 @@ from enum import IntEnum
 
 from client.errors import ClientError, RequestRefused, SessionDrained, SessionFailed, TakeEndedEarly
 from models.errors import EngineError
+from models.transport import FetchError
 from service.commands.options import OptionError
 from service.errors import ConfigError, ErrorCode, ProtocolError, ServiceError, SessionError, facts_of
 
@@ -33,6 +34,8 @@ class Failure:
 def describe(error: EngineError | ServiceError | ClientError | OptionError | OSError) -> Failure:
     """The line and the exit code of an error."""
     match error:
+        case FetchError():
+            return _failure(error.code, error.field, str(error), exit_code=ExitCode.FAILED)
         case EngineError() | OptionError():
             return _failure(error.code, error.field, str(error))
         case ProtocolError() | RequestRefused() | SessionFailed():

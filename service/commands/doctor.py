@@ -1,0 +1,90 @@
+"""`longtake doctor`: what serving a preset on this machine would run into, and what of it first.
+
+Knows the terminal; what is looked at is in models/diagnosis.py. Invariant: the exit code is 0 only if nothing would
+fail.
+"""
+
+import json
+from pathlib import Path
+from typing import Never, cast, get_args
+
+import typer
+from tqdm import tqdm
+
+from models.attention import Kernel
+from models.diagnosis import Check, diagnose
+from models.load import LoadOptions
+from models.presets import Decoder, ModelFile
+from models.quantize import Quantize
+from service.commands.failures import ExitCode
+from service.commands.options import DoctorOptions, OptionError
+from service.commands.presets import find_preset
+
+
+def run_doctor(options: DoctorOptions) -> None:
+    """Leaves with code 1 if something would fail. Raises PresetError, ConfigError or OptionError."""
+    found = find_preset(options.preset, options)
+    asked = load_options(options, model_dir=found.model_dir, preset_dir=found.preset_dir)
+    checks = []
+    for check in diagnose(found.preset, asked, sums=not options.quick, read=_Bars()):
+        checks.append(check)
+        for line in lines_of(check):
+            typer.echo(line, err=options.json)
+    first = next((check for check in checks if check.verdict == "fails"), None)
+    said = "nothing would fail" if first is None else f"what would fail first: {first.name}: {first.details[0]}"
+    typer.echo(said, err=options.json)
+    if options.json:
+        typer.echo(report(found.preset.name, checks))
+    if first is not None:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def load_options(options: DoctorOptions, *, model_dir: Path, preset_dir: Path | None) -> LoadOptions:
+    """As the service would load it. Raises OptionError for a kind that there is not."""
+    decoder = None if options.decoder is None else _one_of(get_args(Decoder), options.decoder, "decoder")
+    return LoadOptions(
+        device=options.device,
+        kernel=cast(Kernel, _one_of(get_args(Kernel), options.attention, "attention")),
+        decoder=cast(Decoder | None, decoder),
+        quantize=cast(Quantize, _one_of(get_args(Quantize), options.quantize, "quantize")),
+        memory_budget_bytes=options.memory_budget,
+        model_dir=model_dir,
+        preset_dir=preset_dir,
+    )
+
+
+def _one_of(known: tuple[str, ...], given: str, field: str) -> str:
+    if given not in known:
+        raise OptionError(f"expected one of {', '.join(known)}, not {given!r}", code="field_choice", field=field)
+    return given
+
+
+def lines_of(check: Check) -> list[str]:
+    """A check for people."""
+    first, *more = check.details or ("",)
+    return [f"{check.verdict:<8}{check.name:<14}{first}".rstrip(), *(f"{'':<22}{line}" for line in more)]
+
+
+def report(preset: str, checks: list[Check]) -> str:
+    """All checks as one line of JSON."""
+    first = next((check.name for check in checks if check.verdict == "fails"), None)
+    listed = [{"name": check.name, "verdict": check.verdict, "details": list(check.details)} for check in checks]
+    return json.dumps({"preset": preset, "ok": first is None, "first_failure": first, "checks": listed})
+
+
+class _Bars:
+    """A bar for each file whose sum is computed, on a terminal."""
+
+    def __init__(self) -> None:
+        self._file: ModelFile | None = None
+        self._bar: tqdm[Never] | None = None
+
+    def __call__(self, file: ModelFile, size: int) -> None:
+        if self._bar is None or file != self._file:
+            if self._bar is not None:
+                self._bar.close()
+            self._bar = tqdm(
+                total=file.size, desc=f"checking {file.path}", unit="B", unit_scale=True, disable=None, leave=False
+            )
+            self._file = file
+        self._bar.update(size)
