@@ -2,7 +2,8 @@
 
 Integers and floats only; knows nothing of torch, engines or messages. Invariants: a session that is not ready, or
 not due yet, is never chosen; among sessions with the same deadline the one that has waited for the most turns goes
-first, so that unpaced sessions (deadline infinite) share alike what the paced ones leave.
+first, so that unpaced sessions (deadline infinite) share alike what the paced ones leave. A turn of an unpaced session
+is `turn_blocks` blocks in a row unless somebody paced is due, so that what a change of turns costs has a bound.
 """
 
 import math
@@ -28,6 +29,10 @@ class Scheduler(Generic[S]):
     def __init__(self) -> None:
         self._last_turn: dict[S, int] = {}
         self._turn = 0
+        self.turn_blocks = 1
+        self._holder: S | None = None
+        self._held = 0
+        """Blocks that `_holder` has had in a row."""
 
     def add(self, session: S) -> None:
         """A newcomer stands behind those of its deadline that are waiting already."""
@@ -37,6 +42,12 @@ class Scheduler(Generic[S]):
 
     def remove(self, session: S) -> None:
         del self._last_turn[session]
+        if session is self._holder:
+            self._holder = None
+
+    def last_turn(self, session: S) -> int:
+        """Larger: later."""
+        return self._last_turn[session]
 
     def next(self, now: float) -> S | None:
         """The session whose block is to be made now, or None. Choosing it counts as its turn."""
@@ -44,6 +55,11 @@ class Scheduler(Generic[S]):
         if not due:
             return None
         chosen = min(due, key=lambda session: (session.deadline, self._last_turn[session]))
+        holder = self._holder
+        if holder is not None and holder in due and chosen.deadline == math.inf and self._held < self.turn_blocks:
+            chosen = holder
+        self._held = self._held + 1 if chosen is holder else 1
+        self._holder = chosen
         self._turn += 1
         self._last_turn[chosen] = self._turn
         return chosen

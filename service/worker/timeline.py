@@ -71,6 +71,16 @@ class Timeline:
         due = [pending for pending in self._pending.values() if not pending.handed and pending.due <= position]
         return sorted(due, key=lambda pending: (pending.due, pending.order), reverse=True)
 
+    def wanted(self) -> list[float]:
+        """From which media time on those are wanted that the engine does not have yet."""
+        return [pending.command.at or 0.0 for pending in self._pending.values() if not pending.handed]
+
+    def gone_back(self, position: float, *, lost: bool) -> None:
+        """The next block begins at `position` again. `lost`: what the engine had been handed, it has no longer."""
+        for pending in self._pending.values():
+            pending.due = min(pending.due, max(pending.command.at or 0.0, position))
+            pending.handed = pending.handed and not lost
+
     def close(self, event_id: str) -> Pending | None:
         """Its fate is decided. None where it was decided before: then there is nothing to report."""
         return self._pending.pop(event_id, None)

@@ -1,0 +1,96 @@
+"""Looks at every block before it leaves: black, saturated or frozen pictures that no prompt can have meant.
+
+Knows pixels and latents, and what the take's last blocks looked like; knows nothing of engines or sessions. A picture
+is held against the take's own past: a night, a snowfield or a still object are what they were before. What is not
+finite the engine finds itself.
+"""
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from service.worker.engine import Frames
+
+REMEMBERED: Final = 8
+"""Blocks of the past that a block is held against."""
+SAMPLED_ROWS: Final = 48
+"""Of a frame, about; every so many-th pixel of a row, too."""
+BLACK_LEVEL: Final = 6.0
+"""Of 255: mean of a black frame."""
+BLACK_SPREAD: Final = 2.0
+"""Standard deviation of a frame in which nothing can be made out."""
+EXTREME: Final = 3
+"""Levels at either end that count as clipped."""
+SATURATED_SHARE: Final = 0.6
+"""Clipped values, of all values of a frame."""
+SATURATED_RISE: Final = 0.3
+"""Above the most that the past has had."""
+FROZEN_DIFFERENCE: Final = 5e-4
+"""Root mean square of the difference of two blocks' latents, over that of the latents: about one rounding of them.
+
+Two blocks come from different noise, so even of an object that does not move they differ by far more.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A block in a few numbers: of its darkest and its most clipped frame."""
+
+    level: float
+    spread: float
+    clipped: float
+
+
+class BlockGuard:
+    """One take's guard. `check` looks and remembers nothing; `accept` remembers the block that left."""
+
+    def __init__(self) -> None:
+        self._looks: deque[Look] = deque(maxlen=REMEMBERED)
+        self._latents: Tensor | None = None
+
+    def check(self, latents_FCHW: Tensor, frames_THW3: Frames) -> str | None:
+        """What is wrong with a block: `black`, `saturated` or `frozen`; None if nothing is."""
+        look = look_at(frames_THW3)
+        if is_black(look) and not any(is_black(past) for past in self._looks):
+            return "black"
+        most = max((past.clipped for past in self._looks), default=0.0)
+        if look.clipped > SATURATED_SHARE and look.clipped > most + SATURATED_RISE:
+            return "saturated"
+        if self._latents is not None and difference(latents_FCHW, self._latents) <= FROZEN_DIFFERENCE:
+            return "frozen"
+        return None
+
+    def accept(self, latents_FCHW: Tensor, frames_THW3: Frames) -> None:
+        """The block is good and leaves."""
+        self._looks.append(look_at(frames_THW3))
+        self._latents = latents_FCHW
+
+    def forget(self) -> None:
+        """The session goes on from elsewhere: what was made last is not the past of what comes."""
+        self._looks.clear()
+        self._latents = None
+
+
+def look_at(frames_THW3: Frames) -> Look:
+    step = max(1, frames_THW3.shape[1] // SAMPLED_ROWS)
+    sample: npt.NDArray[np.uint8] = np.ascontiguousarray(frames_THW3[:, ::step, ::step]).reshape(len(frames_THW3), -1)
+    levels = sample.mean(axis=1)
+    darkest = int(levels.argmin())
+    clipped = ((sample < EXTREME) | (sample > 255 - EXTREME)).mean(axis=1)
+    return Look(float(levels[darkest]), float(sample[darkest].std()), float(clipped.max()))
+
+
+def is_black(look: Look) -> bool:
+    return look.level < BLACK_LEVEL and look.spread < BLACK_SPREAD
+
+
+def difference(latents: Tensor, others: Tensor) -> float:
+    """Root mean square of the difference, over that of the latents; infinite where they are not of one shape."""
+    if latents.shape != others.shape:
+        return float("inf")
+    one, other = latents.float(), others.float()
+    return float((one - other).square().mean().sqrt() / other.square().mean().sqrt().clamp_min(1e-12))
