@@ -51,6 +51,25 @@ class ServiceConfig(BaseModel):
         " folder for data).",
     )
     random_weights: bool = Field(False, description="Run the preset without its files, for load tests.")
+    device: str = Field(
+        "auto",
+        min_length=1,
+        description="Where the engine runs: cpu, cuda, cuda:N, or auto, a CUDA device where there is one.",
+    )
+    attention: Literal["auto", "cudnn", "flash", "efficient", "plain", "xformers", "reference"] = Field(
+        "auto", description="Kernel of attention; auto leaves it to torch."
+    )
+    decoder: Literal["linear", "refined", "tiny", "full"] | None = Field(
+        None, description="Another decoder than the preset's own: tiny, or full, which is slower and finer."
+    )
+    quantize: Literal["none", "int8", "fp8"] = Field(
+        "none", description="Fewer bits for the linear layers of the blocks; fp8 needs a recent GPU."
+    )
+    adapters: tuple[str, ...] = Field(
+        (),
+        description="Low-rank adapters that sessions may ask for, NAME=PATH or NAME=PATH:SCALE each (separated by"
+        " commas in the environment); where a session does not say, all of them are merged in, each at its scale.",
+    )
     worker_threads: int = Field(1, ge=1, le=256, description="Threads of the engine for one operation.")
     encoder_threads: int = Field(1, ge=1, le=64, description="Threads that encode frames.")
     lead_blocks: int = Field(1, ge=1, le=16, description="Blocks a live session may be made ahead of its clock.")
@@ -82,6 +101,10 @@ class ServiceConfig(BaseModel):
         description="Media that one session keeps to send again after a lost connection, for as long as grace, lead and"
         " pings need; the newest chunks are kept whatever they weigh.",
     )
+    resume_token_seconds: float = Field(
+        3600.0, gt=0, description="How long a token is good for a session that has ended, or for a fork."
+    )
+    resume_tokens: int = Field(4096, ge=1, le=1048576, description="Tokens of such sessions that are kept.")
     restart_patience: float = Field(
         180.0, gt=0, description="Longest time that a session waits for a lost worker to be replaced."
     )
@@ -189,11 +212,11 @@ class ServiceConfig(BaseModel):
     )
     channel_linger: float = Field(1.0, ge=0, description="Wait of an ending worker for its last messages to leave.")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "adapters", mode="before")
     @classmethod
-    def _split_origins(cls, value: object) -> object:
+    def _split_list(cls, value: object) -> object:
         if isinstance(value, str):
-            return tuple(origin.strip() for origin in value.split(",") if origin.strip())
+            return tuple(item.strip() for item in value.split(",") if item.strip())
         return value
 
 

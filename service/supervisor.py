@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 from service.api.worker_client import WorkerClient, WorkerState
 from service.channel import ApiChannel, ChannelLimits, Endpoints
-from service.config import ServiceConfig
+from service.config import ServiceConfig, model_folder
 from service.ipc import Command, Event
-from service.worker.settings import ExitCode, WorkerSettings, settings_to_json
+from service.worker.settings import ExitCode, LoadSettings, WorkerSettings, settings_to_json
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_LOADER = "models.load:load_generator"
+DEFAULT_LOADER = "models.load:load_engine"
 
 
 class RestartPolicy:
@@ -103,10 +103,12 @@ class Supervisor:
                 return True  # a worker that was asked to end is not started again
             if code == ExitCode.REFUSED:
                 logger.error("the worker cannot be started: %s", self._client.loss)
+                self._client.give_up()
                 return False
             delay = self._policy.delay_after_loss(self._clock())
             if delay is None:
                 logger.error("the worker was lost too often: %s", self._client.loss)
+                self._client.give_up()
                 return False
             logger.warning("the worker is started again in %g s", delay)
             with contextlib.suppress(TimeoutError):
@@ -186,7 +188,7 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         channel=channel_limits(config),
         generator=loader,
         preset=config.preset,
-        random_weights=config.random_weights,
+        loading=load_settings(config),
         threads=config.worker_threads,
         encoder_threads=config.encoder_threads,
         max_sessions=config.max_sessions,
@@ -200,6 +202,19 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         poll_interval=config.worker_poll_interval,
         media_timeout=config.block_deadline,
         drain_timeout=config.drain_timeout,
+    )
+
+
+def load_settings(config: ServiceConfig) -> LoadSettings:
+    return LoadSettings(
+        random_weights=config.random_weights,
+        device=config.device,
+        attention=config.attention,
+        decoder=config.decoder,
+        quantize=config.quantize,
+        adapters=config.adapters,
+        preset_dir=str(config.preset_dir) if config.preset_dir is not None else None,
+        model_dir=str(model_folder(config)),
     )
 
 

@@ -79,6 +79,13 @@ class MemoryPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     decoder_bytes: int
     history_bytes: int
     stream_bytes: int
+    text_encoder_bytes: int = 0
+    """On the device; with `weights_bytes` and `codec_bytes` it is the model."""
+    codec_bytes: int = 0
+    """Of the decoder's weights."""
+    host_budget_bytes: int = 0
+    """Host memory for copies of streams, `snapshot_bytes` each."""
+    snapshot_bytes: int = 0
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -24,6 +24,19 @@ class ExitCode(IntEnum):
     """The API process does not read, or speaks something else."""
 
 
+class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the engine is loaded and placed; the settings of the service under the same names."""
+
+    random_weights: bool = False
+    device: str = "cpu"
+    attention: str = "auto"
+    decoder: str | None = None
+    quantize: str = "none"
+    adapters: tuple[str, ...] = ()
+    preset_dir: str | None = None
+    model_dir: str | None = None
+
+
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     folder: str
     """Of the channel's sockets."""
@@ -31,7 +44,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     generator: str
     """`module:function` that loads the engine."""
     preset: str
-    random_weights: bool
+    loading: LoadSettings
     threads: int
     encoder_threads: int
     memory_budget_bytes: int | None

@@ -5,16 +5,25 @@ what is said about blocks (frames, milliseconds) was seen on it, not assumed.
 """
 
 import importlib
+import logging
 import os
 import time
+from pathlib import Path
 from typing import cast
 
+from models.adapters import parse_adapter
+from models.attention import Kernel
 from models.errors import EngineError
 from models.journal import MAX_PROMPT_CHARACTERS, WeightedPrompt
+from models.load import LoadOptions
+from models.presets import Decoder
+from models.quantize import Quantize
 from service.ipc import Facts, MemoryPlan
 from service.worker.engine import EngineBlock, LoadedEngine, Loader
 from service.worker.heartbeat import resident_bytes
 from service.worker.settings import WorkerSettings
+
+logger = logging.getLogger(__name__)
 
 WARMUP_PROMPT = "a calm sea at noon"
 WARMUP_CHANGE = "a calm sea at night"
@@ -34,7 +43,27 @@ def load_engine(settings: WorkerSettings) -> LoadedEngine:
     except (ImportError, AttributeError, ValueError) as error:
         message = f"expected the loader as module:function, got {settings.generator!r}: {error}"
         raise LoaderError(message, field="generator") from error
-    return loader(settings.preset, threads=settings.threads, random_weights=settings.random_weights)
+    return loader(settings.preset, load_options(settings))
+
+
+def load_options(settings: WorkerSettings) -> LoadOptions:
+    """The settings as the engine is told them. Raises ConfigError for an adapter that is not NAME=PATH[:SCALE]."""
+    loading = settings.loading
+    # The names were compared with those that there are when the service's settings were read.
+    return LoadOptions(
+        device=loading.device,
+        threads=settings.threads,
+        kernel=cast(Kernel, loading.attention),
+        random_seed=0 if loading.random_weights else None,
+        model_dir=Path(loading.model_dir) if loading.model_dir is not None else None,
+        preset_dir=Path(loading.preset_dir) if loading.preset_dir is not None else None,
+        decoder=cast(Decoder | None, loading.decoder),
+        quantize=cast(Quantize, loading.quantize),
+        adapters=tuple(parse_adapter(text) for text in loading.adapters),
+        memory_budget_bytes=settings.memory_budget_bytes,
+        sessions=settings.max_sessions,
+        report=logger.info,
+    )
 
 
 def warm_up(engine: LoadedEngine, *, threads: int, budget_bytes: int | None) -> Facts:

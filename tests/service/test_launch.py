@@ -158,7 +158,7 @@ async def test_a_port_in_use_is_said_before_a_worker_is_started(tmp_path: Path) 
 
 
 async def test_the_real_engine_streams_and_takes_a_prompt(tmp_path: Path) -> None:
-    async with service(tmp_path, loader="models.load:load_generator", preset="demo") as running:
+    async with service(tmp_path, loader="models.load:load_engine", preset="demo") as running:
         await running.ready()
         async with running.session(max_seconds=3.0) as talk:
             interaction = {"type": "session.interaction", "event_id": "e", "prompt": "the sea at night", "at": 1.0}

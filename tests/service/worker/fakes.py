@@ -18,10 +18,11 @@ import numpy as np
 
 from models.errors import EngineError, PresetError
 from models.journal import WeightedPrompt
+from models.load import LoadOptions
 from service.channel import Arrival, ChannelLimits
 from service.ipc import Command, Event, Facts, IpcError, MemoryPlan, Mode, Sink
 from service.worker.engine import Frames
-from service.worker.settings import WorkerSettings
+from service.worker.settings import LoadSettings, WorkerSettings
 
 FPS = 8
 FIRST_FRAMES = 2
@@ -85,6 +86,10 @@ class FakeReading:
 @dataclass(frozen=True, slots=True)
 class FakeMemory:
     budget_bytes: int
+    text_encoder_bytes: int = 0
+    codec_bytes: int = 0
+    host_budget_bytes: int = 100
+    snapshot_bytes: int = 1
     weights_bytes: int = 10
     workspace_bytes: int = 10
     cache_bytes: int = 5
@@ -226,7 +231,7 @@ def _refuse(prompts: Sequence[WeightedPrompt]) -> None:
         raise EngineError("the fake refuses", field="prompts.0.text", code="prompt_invalid")
 
 
-def load_fake(preset: str, *, threads: int, random_weights: bool) -> FakeEngine:
+def load_fake(preset: str, options: LoadOptions) -> FakeEngine:
     """A loader. Presets: `fake`, and what goes wrong where `fake-...` says so."""
     if preset == "fake-exit":
         os._exit(42)
@@ -307,7 +312,7 @@ SETTINGS = WorkerSettings(
     channel=LIMITS,
     generator="tests.service.worker.fakes:load_fake",
     preset="fake",
-    random_weights=False,
+    loading=LoadSettings(),
     threads=1,
     encoder_threads=2,
     memory_budget_bytes=None,
