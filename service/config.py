@@ -114,6 +114,15 @@ class ServiceConfig(BaseModel):
     max_message_bytes: int = Field(
         65536, ge=1024, description="Longest message from a client; a longer one closes with 1009."
     )
+    max_picture_bytes: int = Field(
+        8 * 1024**2, ge=1, le=32 * 1024**2, description="Largest picture that a session may start from, as a file."
+    )
+    max_pictures: int = Field(32, ge=1, le=65536, description="Pictures that are kept or on their way, at once.")
+    picture_seconds: float = Field(
+        120.0,
+        gt=0,
+        description="How long a picture is kept for the `session.start` that names it, and may take to arrive.",
+    )
     max_json_depth: int = Field(8, ge=3, le=64, description="Deepest nesting of a message.")
     max_prompt_chars: int = Field(2000, ge=1, le=2000, description="Longest prompt, in characters.")
     interaction_queue: int = Field(

@@ -88,6 +88,11 @@ class ErrorCode(StrEnum):
     DIRECTION_NOT_OFFERED = "direction_not_offered"
     FORMAT_MISMATCH = "format_mismatch"
     LEASE_EXPIRED = "lease_expired"
+    PICTURE_INVALID = "picture_invalid"
+    PICTURE_TOO_LARGE = "picture_too_large"
+    PICTURE_UNKNOWN = "picture_unknown"
+    CLIP_INVALID = "clip_invalid"
+    OPENING_UNSUPPORTED = "opening_unsupported"
     RATE_LIMITED = "rate_limited"
     START_TIMEOUT = "start_timeout"
     IDLE_TIMEOUT = "idle_timeout"
@@ -195,6 +200,11 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.LEASE_EXPIRED: _ends(
         "The session's connection showed no life, and its place is free.", 408, CloseCode.POLICY, retryable=True
     ),
+    ErrorCode.PICTURE_INVALID: _refused("The picture is not a whole PNG, JPEG or WebP file."),
+    ErrorCode.PICTURE_TOO_LARGE: _refused("The picture has more bytes or pixels than the limit.", 413),
+    ErrorCode.PICTURE_UNKNOWN: _refused("There is no such picture, or it is no longer kept.", 404),
+    ErrorCode.CLIP_INVALID: _refused("The clip is not a film, or too short to fill a block."),
+    ErrorCode.OPENING_UNSUPPORTED: _refused("The model cannot start from a picture or a clip."),
     ErrorCode.RATE_LIMITED: _refused("Messages come faster than the limit.", 429, retryable=True),
     ErrorCode.START_TIMEOUT: _ends("No session was started in time.", 408, CloseCode.POLICY, retryable=True),
     ErrorCode.IDLE_TIMEOUT: _ends("The client said nothing for too long.", 408, CloseCode.POLICY, retryable=True),

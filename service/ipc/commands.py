@@ -27,6 +27,8 @@ class Start(Message, frozen=True, kw_only=True):
     buffer_seconds: float = 0.0
     """How far a paced session may be made ahead of its viewer, where that is more than the settings' lead. What
     nobody has seen of it is taken back when a new prompt comes."""
+    picture: bytes | None = None
+    """A PNG, JPEG or WebP file whose picture is the first block. What is wrong with it comes as `Failed`."""
     course: Course | None = None
     """Go on from there instead of beginning; `prompts` and `seed` then say nothing."""
     take: int | None = None

@@ -120,6 +120,7 @@ class SessionStart(_Prompted):
     buffer_seconds: float = Field(default=0.0, ge=0, le=MAX_BUFFER_SECONDS)
     shared_direction: bool = False
     unattended: bool = False
+    picture_id: str | None = Field(default=None, min_length=1, max_length=64)
     event_id: EventId | None = None
 
 
