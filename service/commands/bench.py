@@ -128,7 +128,7 @@ def run_bench(options: BenchOptions) -> None:
             raise OptionError(f"expected at least 1, not {getattr(options, name)}", code="field_range", field=name)
     if options.warmup < 0:
         raise OptionError(f"expected at least 0, not {options.warmup}", code="field_range", field="warmup")
-    generator = load_engine(options.preset, options)
+    generator = load_engine(options.preset, options, settings=options.settings)
     report = measure(generator, options)
     typer.echo(table_of(report), err=True)
     if options.json:

@@ -127,7 +127,7 @@ def run_generate(options: GenerateOptions) -> None:
     plan = plan_of(options)
     preset = plan.model if isinstance(plan, Journal) else options.preset
     check_beginning(options, plan if isinstance(plan, Journal) else None)
-    engine = load_engine(preset, options)
+    engine = load_engine(preset, options, settings=options.settings)
     report = film(engine, plan, seconds=seconds, files=files, opening=opening_of(engine, options))
     if options.json:
         typer.echo(report.to_json())

@@ -56,8 +56,30 @@ class TakeOptions:
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class EngineFlags:
+    """Settings of the service that are about the engine, as flags. No slots, so that it may be a second base."""
+
+    decoder: Annotated[str | None, typer.Option(help="tiny or full [default: the preset's].")] = None
+    quantize: Annotated[str | None, typer.Option(help="none, int8 or fp8 [default: none].")] = None
+    attention: Annotated[str | None, typer.Option(help="The attention kernel [default: auto].")] = None
+    adapter: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH[:SCALE]", help="A low-rank adapter. Repeat it.")
+    ] = None
+    model_dir: Annotated[Path | None, typer.Option(help="Where files of presets lie [default: the setting].")] = None
+    preset_dir: Annotated[Path | None, typer.Option(help="A folder of further presets [default: the setting].")] = None
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """Those that were given, by the names of the settings."""
+        adapters = tuple(self.adapter) if self.adapter else None
+        named = {"decoder": self.decoder, "quantize": self.quantize, "attention": self.attention, "adapters": adapters}
+        folders = {"model_dir": self.model_dir, "preset_dir": self.preset_dir}
+        return {name: value for name, value in (named | folders).items() if value is not None}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateOptions(TakeOptions):
+class GenerateOptions(TakeOptions, EngineFlags):
     journal: Annotated[Path | None, typer.Option(help="Replay this journal instead of prompts.")] = None
     picture: Annotated[
         Path | None,
@@ -138,7 +160,7 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchOptions:
+class BenchOptions(EngineFlags):
     preset: Annotated[str, typer.Option(help="The model.")] = "demo"
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
     blocks: Annotated[int, typer.Option(help="Blocks that are measured.")] = 60
@@ -215,13 +237,25 @@ class DoctorOptions(PresetOptions):
     quick: Annotated[bool, typer.Option("--quick", help="Do not read whole files to compute their sums.")] = False
 
 
+@dataclass(frozen=True, kw_only=True)
+class VerifyOptions(EngineFlags):
+    preset: Annotated[str, typer.Argument(help="The model.")] = "demo"
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
+    blocks: Annotated[int, typer.Option(min=6, help="Blocks that are made.")] = 8
+    json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigOptions:
+class ConfigOptions(EngineFlags):
     """Settings have three sources: these flags, LONGTAKE_... in the environment, and a file."""
 
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one.")] = None
     preset: Annotated[str | None, typer.Option(help="The model.")] = None
+    random_weights: Annotated[bool, typer.Option("--random-weights", help="Run the preset without its files.")] = False
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [default: auto].")] = None
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None
     set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting. Repeat it.")] = None
 

@@ -28,8 +28,10 @@ def run_config_show(options: ConfigOptions) -> None:
 
 def config_of(options: ConfigOptions) -> ServiceConfig:
     """Raises OptionError or ConfigError."""
-    named = {"host": options.host, "port": options.port, "preset": options.preset}
-    given = {name: value for name, value in named.items() if value is not None}
+    named = {"host": options.host, "port": options.port, "preset": options.preset, "device": options.device}
+    given = {name: value for name, value in named.items() if value is not None} | options.settings
+    if options.random_weights:
+        given["random_weights"] = True
     return load_config(flags=settings_of(options.set or ()) | given, file=options.config)
 
 

@@ -79,7 +79,7 @@ def test_report_says_where_it_was_measured(report: BenchReport) -> None:
 def test_last_line_is_one_document(
     report: BenchReport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("service.commands.bench.load_engine", lambda preset, options: None)
+    monkeypatch.setattr("service.commands.bench.load_engine", lambda preset, options, settings: None)
     monkeypatch.setattr("service.commands.bench.measure", lambda generator, options: report)
     run_bench(BenchOptions(json=True))
     out, err = capsys.readouterr()
