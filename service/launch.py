@@ -1,4 +1,4 @@
-"""The service as a whole: the web server in this process, a supervised worker beside it, and an end in order.
+"""The service as a whole: web server and store in this process, a supervised worker beside it, and an end in order.
 
 Knows signals, the listening socket and exit codes; knows nothing of sessions or of how a worker is kept running.
 Invariants: both halves end together, whichever ends first; nothing of either is left; the exit code is 0 only if the
@@ -6,17 +6,23 @@ end was asked for by a signal.
 """
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
 import sys
+from collections.abc import Iterator
 from enum import IntEnum
 
 from service.api.app import create_app
 from service.api.server import Server, build_server
 from service.api.worker_client import WorkerClient, WorkerState
-from service.config import ServiceConfig
+from service.config import ServiceConfig, store_folder
+from service.errors import ConfigError
 from service.ipc import IpcError
+from service.store.keeper import keep_swept
+from service.store.retention import Retention
+from service.store.store import SessionStore, StoreOptions
 from service.supervisor import DEFAULT_LOADER, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -27,7 +33,7 @@ _ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
 class ServiceExit(IntEnum):
     ASKED = 0
     LOST = 1
-    """The worker is lost for good, or the address cannot be listened on."""
+    """The worker is lost for good, or the address or the store cannot be had."""
 
 
 def run_service(config: ServiceConfig, *, loader: str = DEFAULT_LOADER) -> int:
@@ -45,6 +51,8 @@ def run_service(config: ServiceConfig, *, loader: str = DEFAULT_LOADER) -> int:
         logger.error("cannot serve on %s port %d: %s", config.host, config.port, error)
     except IpcError as error:
         logger.error("cannot reach a worker: %s", error)
+    except ConfigError as error:
+        logger.error("cannot serve: %s", error)
     return ServiceExit.LOST
 
 
@@ -62,8 +70,35 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
+    with open_store(config) as store:
+        sweeping = asyncio.create_task(
+            keep_swept(
+                store,
+                Retention(hours=config.retain_hours, max_bytes=config.store_max_bytes),
+                interval=config.store_sweep_interval,
+            )
+        )
+        try:
+            return await _serve_with(store, config, listener, loader=loader)
+        finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def open_store(config: ServiceConfig) -> Iterator[SessionStore]:
+    """The store that the settings name, until the service ends. Raises ConfigError."""
+    options = StoreOptions(busy_timeout=config.store_busy_timeout, queue=config.store_queue)
+    store = SessionStore(store_folder(config), options)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+async def _serve_with(store: SessionStore, config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
     client = WorkerClient(config)
-    server = build_server(create_app(config, client), config)
+    server = build_server(create_app(config, client, store), config)
     supervisor = Supervisor(config, client, loader=loader)
     _end_on_signals(server)
     address = page_address(listener)

@@ -7,27 +7,44 @@ after its origin, host and subprotocol were checked and while there is room for 
 from fastapi import FastAPI, WebSocket
 
 from service.api.http_routes import ApiState, http_routes, installed_version
-from service.api.metrics import HttpMeter
+from service.api.metrics import HttpMeter, Metrics
 from service.api.origin import Handshake, refusal_of
 from service.api.page import page_routes
 from service.api.problem import add_problem_handlers, problem_response
 from service.api.realtime import Connection
+from service.api.recordings import Recordings, record_command
+from service.api.services import Services
+from service.api.sessions_routes import SessionRoutes, sessions_routes
+from service.api.tokens import Tokens
 from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
 from service.errors import ErrorCode
 from service.protocol import SUBPROTOCOL
+from service.store.store import SessionStore
 
 REALTIME_PATH = "/v1/realtime/video"
 
 
-def create_app(config: ServiceConfig, worker: WorkerClient) -> FastAPI:
-    """The app over a worker that something else serves (`WorkerClient.serve`); `app.state.api` is its ApiState."""
-    state = ApiState(config, worker)
+def create_app(config: ServiceConfig, worker: WorkerClient, store: SessionStore) -> FastAPI:
+    """The app over a worker that something else serves (`WorkerClient.serve`) and a store that something else closes.
+
+    `app.state.api` is its ApiState.
+    """
+    services = Services(
+        config=config, worker=worker, store=store, metrics=Metrics(), tokens=Tokens(config.resume_tokens)
+    )
+    state = ApiState(services)
     app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
     app.state.api = state
     add_problem_handlers(app)
-    app.add_middleware(HttpMeter, metrics=state.metrics)
+    app.add_middleware(HttpMeter, metrics=services.metrics)
     app.include_router(http_routes(state))
+    recordings = Recordings(
+        store.folder,
+        record_command(store.folder, random_weights=config.random_weights),
+        timeout=config.recording_timeout,
+    )
+    app.include_router(sessions_routes(SessionRoutes(store, state.hubs, recordings=recordings, config=config)))
 
     @app.websocket(REALTIME_PATH)
     async def realtime(websocket: WebSocket) -> None:
@@ -35,7 +52,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient) -> FastAPI:
         if refused is not None:
             await websocket.send_denial_response(problem_response(refused))
             return
-        connection = Connection(websocket, worker, config=config, metrics=state.metrics)
+        connection = Connection(websocket, state.hubs, services)
         with state.connections.holding(connection):
             await websocket.accept(SUBPROTOCOL if websocket.scope["subprotocols"] else None)
             await connection.run()

@@ -8,11 +8,18 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from service.api.realtime import Connection
 from service.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    frames: int
+    bytes: int
 
 
 class Connections:
@@ -25,10 +32,13 @@ class Connections:
     def __len__(self) -> int:
         return len(self._open)
 
-    @property
-    def held_bytes(self) -> int:
-        """Bytes of media that wait for clients, of all connections together."""
-        return sum(connection.held_bytes for connection in self._open)
+    def waiting(self) -> "Waiting":
+        """Media that waits for clients, of all connections together; what waits for two counts twice."""
+        chunks = [entry for connection in self._open for entry in connection.waiting_chunks]
+        return Waiting(
+            frames=sum(entry.chunk.num_frames for entry in chunks if entry.chunk),
+            bytes=sum(len(entry.reply.payload or b"") for entry in chunks),
+        )
 
     @property
     def full(self) -> bool:

@@ -14,46 +14,53 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from service.api.connections import Connections
-from service.api.metrics import CONTENT_TYPE, GaugeReader, Metrics
+from service.api.hubs import Hubs
+from service.api.metrics import CONTENT_TYPE, Readings
 from service.api.problem import PROBLEM_MEDIA_TYPE, problem_response, problem_schema
+from service.api.services import Services
 from service.api.translate import session_limits
-from service.api.worker_client import WorkerClient, WorkerState
-from service.config import ServiceConfig
+from service.api.worker_client import WorkerState
 from service.errors import ErrorCode
 from service.protocol import SUBPROTOCOL
 from service.protocol.server import SessionLimits
 
 
 class ApiState:
-    """What the routes share: the settings, the worker, the open connections and the metrics."""
+    """What the routes share: the sessions, the open connections, and the parts that `services` has."""
 
-    def __init__(self, config: ServiceConfig, worker: WorkerClient) -> None:
-        self.config = config
-        self.worker = worker
-        self.connections = Connections(config.max_connections)
-        self.metrics = Metrics()
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.config = services.config
+        self.worker = services.worker
+        self.hubs = Hubs(services)
+        self.connections = Connections(services.config.max_connections)
         self.started_at = time.monotonic()
-        self.metrics.registry.register(GaugeReader(self._gauges, {"version": installed_version()}))
+        readings = Readings(self._gauges, lambda: {str(kind): count for kind, count in self.worker.losses.items()}, build={"version": installed_version()})
+        services.metrics.registry.register(readings)
 
     async def drain(self) -> None:
         """Ends every session and connection in order; bounded by the drain and close timeouts."""
         await self.worker.drain()
+        await self.hubs.settle(self.config.close_timeout)
         await self.connections.end_all(self.config.close_timeout)
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
         worker, facts = self.worker, self.worker.facts
         memory = worker.heartbeat.memory_bytes if worker.heartbeat else 0
         cache = facts.cache_bytes_per_stream * worker.sessions if facts else 0
+        waiting = self.connections.waiting()
         return {
             "ready": ("1 while a session would be started.", float(worker.ready)),
             "sessions_active": ("Places taken.", worker.sessions),
             "sessions_waiting": ("Sessions that wait for a place.", worker.waiting),
             "places": ("Sessions at once.", worker.places),
+            "viewers": ("Connections that watch a session.", self.hubs.viewers),
             "connections_open": ("WebSocket connections.", len(self.connections)),
-            "send_queue_bytes": ("Bytes of media that wait for clients.", self.connections.held_bytes),
+            "send_queue_frames": ("Frames that wait for clients.", waiting.frames),
+            "send_queue_bytes": ("Bytes of media that wait for clients.", waiting.bytes),
+            "replay_bytes": ("Bytes of media kept to be sent again.", self.hubs.replay_bytes),
             "worker_heartbeat_age_seconds": ("Since the worker last said anything.", worker.heartbeat_age()),
             "worker_memory_bytes": ("Memory of the worker's process.", memory),
-            "worker_losses": ("Workers that were lost since the start.", worker.losses),
             "kv_cache_bytes": ("Caches of the sessions.", cache),
         }
 
@@ -100,16 +107,23 @@ class ModelList(BaseModel):
 
 
 class MemoryPlan(BaseModel):
-    """Bytes. `max_streams` streams of `stream_bytes` fit beside weights and workspace into the budget."""
+    """Bytes. `max_streams` streams of `stream_bytes` fit beside model and workspace into the budget.
+
+    The model is transformer (`weights_bytes`), text encoder and codec.
+    """
 
     budget_bytes: int
     weights_bytes: int
+    text_encoder_bytes: int
+    codec_bytes: int
     workspace_bytes: int
     cache_bytes: int
     text_bytes: int
     decoder_bytes: int
     history_bytes: int
     stream_bytes: int
+    host_budget_bytes: int
+    snapshot_bytes: int
 
 
 class ServerInfo(BaseModel):
@@ -128,6 +142,10 @@ class ServerInfo(BaseModel):
     threads: int
     warmup_ms: float
     block_ms: float
+    replay_max_bytes: int
+    """Media that one session keeps to send again; with `max_sessions` that is this process's part of the memory."""
+    replay_bytes: int
+    """What all sessions keep now."""
     limits: SessionLimits
 
 
@@ -172,7 +190,7 @@ def http_routes(state: ApiState) -> APIRouter:
     @router.get("/metrics", response_class=Response, responses=_METRICS)
     async def metrics() -> Response:
         """Counters, times and gauges for Prometheus."""
-        return Response(state.metrics.render(), media_type=CONTENT_TYPE)
+        return Response(state.services.metrics.render(), media_type=CONTENT_TYPE)
 
     @router.get("/v1/models", response_model=ModelList, responses=_UNAVAILABLE)
     async def models() -> Response:
@@ -225,6 +243,8 @@ def _info(state: ApiState) -> Response:
         threads=facts.threads,
         warmup_ms=facts.warmup_ms,
         block_ms=facts.block_ms,
+        replay_max_bytes=state.config.replay_max_bytes,
+        replay_bytes=state.hubs.replay_bytes,
         limits=session_limits(state.config),
     )
     return JSONResponse(answer.model_dump())

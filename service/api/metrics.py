@@ -5,10 +5,10 @@ bounded set of values that this program names; no prompt, no session id and no a
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -63,49 +63,71 @@ class Metrics:
 
 
 class SessionMeter:
-    """Tells the metrics what happens to one connection's session."""
+    """Tells the metrics what happens to one session."""
+
+    def __init__(self, metrics: Metrics, now: float) -> None:
+        self._metrics = metrics
+        self._asked_at = now
+        self._admitted_at: float | None = None
+        self._first_at: float | None = None
+        self._last_at = 0.0
+        self._media = self._first_media = 0.0
+
+    def admitted(self, now: float) -> None:
+        """The session has a place."""
+        self._admitted_at = now
+        self._metrics.admission_seconds.observe(now - self._asked_at)
+
+    def event(self, event: ipc.SessionEvent, now: float) -> None:
+        """The worker said something about the session."""
+        if isinstance(event, ipc.Chunk):
+            self._chunk(event, now)
+        elif isinstance(event, ipc.Applied):
+            self._metrics.switch_seconds.observe(event.latency_ms / 1000)
+
+    def _chunk(self, chunk: ipc.Chunk, now: float) -> None:
+        self._metrics.frames_generated.inc(len(chunk.frames))
+        for stage in STAGES:
+            milliseconds: float = getattr(chunk.timings, stage)
+            if milliseconds > 0:
+                self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
+        self._media += len(chunk.frames) / chunk.fps
+        if self._first_at is None:
+            self._first_at, self._first_media = now, self._media
+        self._last_at = now
+
+    def ended(self, last: Reply, now: float) -> None:
+        """The session's last word."""
+        if self._admitted_at is None:
+            return
+        self._metrics.session_ends.labels(_reason(last)).inc()
+        self._metrics.session_seconds.observe(now - self._admitted_at)
+        if self._first_at is not None and self._last_at > self._first_at:
+            ratio = (self._media - self._first_media) / (self._last_at - self._first_at)
+            self._metrics.realtime_ratio.observe(ratio)
+        self._admitted_at = None
+
+
+class ConnectionMeter:
+    """Tells the metrics what one connection is told and takes."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._asked_at: float | None = None
-        self._admitted_at: float | None = None
-        self._first_at = 0.0
         self._last_at: float | None = None
-        self._media = self._first_media = 0.0
 
     def asked(self, now: float) -> None:
         """`session.start` was accepted by the connection."""
-        self._asked_at, self._admitted_at = now, None
+        self._asked_at = now
 
-    def admitted(self, now: float) -> None:
-        """The session has a place."""
-        assert self._asked_at is not None, "expected a session that was asked for"
-        self._admitted_at = now
-        self._metrics.admission_seconds.observe(now - self._asked_at)
-
-    def event(self, event: ipc.SessionEvent) -> None:
-        """The worker said something about the session."""
-        if isinstance(event, ipc.Chunk):
-            self._metrics.frames_generated.inc(len(event.frames))
-            for stage in STAGES:
-                milliseconds: float = getattr(event.timings, stage)
-                if milliseconds > 0:
-                    self._metrics.stage_seconds.labels(stage).observe(milliseconds / 1000)
-        elif isinstance(event, ipc.Applied):
-            self._metrics.switch_seconds.observe(event.latency_ms / 1000)
-
-    def said(self, reply: Reply, now: float) -> None:
+    def said(self, reply: Reply) -> None:
         """A message for the client was decided on."""
         if isinstance(reply.message, ErrorMessage):
             self._metrics.errors.labels(reply.message.code).inc()
-        if reply.close is not None and self._admitted_at is not None:
-            self._end(_reason(reply), now)
 
     def took(self, chunk: ChunkMetadata, now: float) -> None:
         """The client's socket took a chunk."""
         metrics = self._metrics
-        frames = chunk.num_frames + chunk.dropped_frames
-        self._media = chunk.pts + frames / chunk.fps
         metrics.frames_sent.inc(chunk.num_frames)
         metrics.bytes_sent.inc(chunk.byte_length)
         if chunk.dropped_frames:
@@ -113,23 +135,8 @@ class SessionMeter:
         if self._last_at is not None:
             metrics.gap_seconds.observe(now - self._last_at)
         elif self._asked_at is not None:
-            self._first_at, self._first_media = now, self._media
             metrics.first_frame_seconds.observe(now - self._asked_at)
         self._last_at = now
-
-    def left(self, now: float) -> None:
-        """The connection is over. Without a last word, it was the client who went."""
-        if self._admitted_at is not None:
-            self._end("client_gone", now)
-
-    def _end(self, reason: str, now: float) -> None:
-        assert self._admitted_at is not None
-        self._metrics.session_ends.labels(reason).inc()
-        self._metrics.session_seconds.observe(now - self._admitted_at)
-        if self._last_at is not None and self._last_at > self._first_at:
-            ratio = (self._media - self._first_media) / (self._last_at - self._first_at)
-            self._metrics.realtime_ratio.observe(ratio)
-        self._admitted_at = None
 
 
 def _reason(reply: Reply) -> str:
@@ -139,18 +146,37 @@ def _reason(reply: Reply) -> str:
     return reply.message.code
 
 
-class GaugeReader(Collector):
-    """Values that are read when somebody asks, instead of being kept up to date."""
+class Readings(Collector):
+    """Values that are read when somebody asks, instead of being kept up to date.
 
-    def __init__(self, read: Callable[[], dict[str, tuple[str, float]]], build: dict[str, str]) -> None:
-        self._read = read
+    Args:
+        gauges: a name, what it is, and its value now.
+        restarts: how often the worker was lost, by reason.
+        build: labels of `build_info`.
+    """
+
+    def __init__(
+        self,
+        gauges: Callable[[], dict[str, tuple[str, float]]],
+        restarts: Callable[[], Mapping[str, int]],
+        *,
+        build: dict[str, str],
+    ) -> None:
+        self._gauges = gauges
+        self._restarts = restarts
         self._build = build
 
     def collect(self) -> Iterator[Metric]:
         build = GaugeMetricFamily(f"{PREFIX}_build_info", "This program.", labels=list(self._build))
         build.add_metric(list(self._build.values()), 1)
         yield build
-        for name, (text, value) in self._read().items():
+        restarts = CounterMetricFamily(
+            f"{PREFIX}_worker_restarts", "Workers that were lost and had to be replaced.", labels=["reason"]
+        )
+        for reason, count in self._restarts().items():
+            restarts.add_metric([reason], count)
+        yield restarts
+        for name, (text, value) in self._gauges().items():
             yield GaugeMetricFamily(f"{PREFIX}_{name}", text, value=value)
 
 

@@ -1,11 +1,10 @@
 """One message on its way to a client, with what has to happen together with it.
 
-It knows nothing of sockets or sessions. Invariant: a reply that is thinned has no bytes left and no credit to
-give back; what is left of it still announces its (empty) binary message.
+It knows nothing of sockets or sessions. Invariant: a reply that is thinned has no bytes left; what is left of it
+still announces its (empty) binary message.
 """
 
-from dataclasses import dataclass, replace
-from typing import Self
+from dataclasses import dataclass
 
 from service.errors import CloseCode
 from service.protocol import ServerMessage
@@ -19,12 +18,6 @@ class Reply:
     message: ServerMessage
     payload: bytes | None = None
     close: CloseCode | None = None
-    credit: bool = True
-    """The worker gets a credit for this chunk when it is sent."""
-    thinned: bool = False
-
-    def without_credit(self) -> Self:
-        return replace(self, credit=False)
 
 
 def thin(chunk: Reply) -> Reply:
@@ -33,4 +26,4 @@ def thin(chunk: Reply) -> Reply:
     assert isinstance(metadata, ChunkMetadata)
     left_out = metadata.dropped_frames + metadata.num_frames
     thinned = metadata.model_copy(update={"frames": (), "num_frames": 0, "byte_length": 0, "dropped_frames": left_out})
-    return Reply(thinned, payload=b"", credit=False, thinned=True)
+    return Reply(thinned, payload=b"")

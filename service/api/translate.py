@@ -8,9 +8,11 @@ import json
 from dataclasses import dataclass, replace
 from typing import Self
 
+import msgspec
+
 from service import ipc
 from service.config import ServiceConfig
-from service.errors import ErrorCode, ProtocolError, WarningCode, facts_of
+from service.errors import CloseCode, ErrorCode, ProtocolError, WarningCode, facts_of
 from service.protocol.client import (
     MAX_PROMPTS,
     MediaFormat,
@@ -30,12 +32,14 @@ from service.protocol.server import (
     InteractionRejected,
     InteractionSuperseded,
     MediaInit,
+    Role,
     SessionControlApplied,
     SessionDone,
     SessionLimits,
     SessionWarning,
     VideoStart,
 )
+from service.store.records import ChunkRow, StoredCourse
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,16 @@ class Media:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerPlace:
+    """How one connection stands to its session."""
+
+    role: Role
+    next_sequence: int
+    shared: bool
+    resume_token: str | None = None
+
+
 def start_command(message: SessionStart, session: str, *, credits: int, max_seconds: float) -> ipc.Start:
     return ipc.Start(
         session=session,
@@ -73,6 +87,35 @@ def start_command(message: SessionStart, session: str, *, credits: int, max_seco
         max_seconds=max_seconds,
         credits=credits,
         event_id=message.event_id or "",
+        buffer_seconds=message.buffer_seconds,
+    )
+
+
+def restart_command(start: ipc.Start, *, credits: int, quality: int) -> ipc.Start:
+    """The same start for another worker, as things are now."""
+    return msgspec.structs.replace(start, credits=credits, quality=quality)
+
+
+def course_of(course: StoredCourse, event_ids: tuple[str, ...]) -> ipc.Course:
+    """How a session goes on, as the store has it."""
+    return ipc.Course(
+        journal=course.journal,
+        blocks=tuple(ipc.CourseBlock(row.sequence, row.frames) for row in course.rows),
+        sequence=course.next_sequence,
+        event_ids=event_ids,
+    )
+
+
+def chunk_row(event: ipc.Chunk) -> ChunkRow:
+    """A chunk as it is stored."""
+    return ChunkRow(
+        sequence=event.sequence,
+        take=event.take,
+        block=event.block,
+        attempt=event.attempt,
+        frames=len(event.frames),
+        pts=event.pts,
+        frames_sha256=event.frames_sha256,
     )
 
 
@@ -89,7 +132,10 @@ def interact_command(message: SessionInteraction, session: str) -> ipc.Interact:
 
 
 def control_command(message: SessionControl, session: str) -> ipc.Control:
-    return ipc.Control(session=session, action=message.action, quality=message.quality, event_id=message.event_id or "")
+    action = message.action
+    assert action != "rewind", "the worker has another command for this"
+    assert action != "seek_live", "the worker has no part in this"
+    return ipc.Control(session=session, action=action, quality=message.quality, event_id=message.event_id or "")
 
 
 def playback_command(message: SessionPlayback, session: str) -> ipc.Playback:
@@ -118,9 +164,15 @@ def session_limits(config: ServiceConfig) -> SessionLimits:
     )
 
 
-def video_start(event: ipc.Started, media_format: MediaFormat, *, limits: SessionLimits) -> VideoStart:
+def video_start(
+    event: ipc.Started, media_format: MediaFormat, *, limits: SessionLimits, place: ListenerPlace
+) -> VideoStart:
     return VideoStart(
         session_id=event.session,
+        role=place.role,
+        resume_token=place.resume_token,
+        next_sequence=place.next_sequence,
+        shared_direction=place.shared,
         model=event.model,
         width=event.width,
         height=event.height,
@@ -190,6 +242,23 @@ def control_message(event: ipc.ControlApplied) -> SessionControlApplied:
     )
 
 
+def rewound_message(event: ipc.Rewound) -> SessionControlApplied:
+    return SessionControlApplied(
+        action="rewind", sequence=event.sequence, block=event.block, take=event.take, event_id=event.event_id or None
+    )
+
+
+def rewind_refusal(event: ipc.Rejected) -> ErrorMessage:
+    """The engine does not go back there."""
+    return ErrorMessage(
+        code=event.code,
+        message=event.message,
+        field=event.field,
+        retryable=facts_of(event.code).retryable,
+        event_id=event.event_id or None,
+    )
+
+
 def warning_message(event: ipc.Warned) -> SessionWarning:
     return SessionWarning(
         code=event.code,
@@ -197,6 +266,12 @@ def warning_message(event: ipc.Warned) -> SessionWarning:
         field=event.field,
         event_id=event.event_id or None,
         kept_characters=event.kept_characters,
+    )
+
+
+def numerics_warning(before: str, after: str) -> SessionWarning:
+    return SessionWarning(
+        code=WarningCode.NUMERICS_CHANGED, message=f"The numerics were {before} and are {after} from here on."
     )
 
 
@@ -245,3 +320,8 @@ def fatal_message(code: ErrorCode, message: str, *, retry_after: float | None = 
     return ErrorMessage(
         code=code, message=message, retryable=facts_of(code).retryable, retry_after=retry_after, fatal=True
     )
+
+
+def retry_after(close: CloseCode, config: ServiceConfig) -> float | None:
+    """What a client is told to wait where waiting may help."""
+    return config.retry_after if close in (CloseCode.TRY_LATER, CloseCode.RESTART) else None

@@ -8,10 +8,11 @@ or why there will be none; a place is free again once the worker says so or is l
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Protocol
+from typing import Literal, Protocol
 
 from service import ipc
 from service.api.admission import Admission
@@ -19,6 +20,12 @@ from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
 
 logger = logging.getLogger(__name__)
+
+
+SessionCommand = ipc.Interact | ipc.Credit | ipc.Control | ipc.Playback | ipc.Rewind | ipc.Stop
+LossKind = Literal["ended", "silent", "hung", "faulty", "deaf"]
+"""Why a worker was lost: its process ended, it said nothing, its block took too long, it could not be understood, it
+took no commands."""
 
 
 class WorkerState(Enum):
@@ -50,16 +57,24 @@ class Listener(Protocol):
 
     def end(self, code: ErrorCode, message: str) -> None: ...
 
+    def worker_lost(self, message: str) -> None:
+        """The session keeps its place, and waits for another worker."""
+
+    def worker_ready(self) -> None:
+        """Another worker is there, and knows nothing of the session."""
+
 
 @dataclass(slots=True)
 class _Session:
     """A session that waits for a place or has one.
 
-    Without a listener its client is gone and its end is waited for. With `start` the worker has not heard of it.
+    Without a listener nobody wants it, and its end is waited for. With `start` it has had no place yet.
     """
 
     listener: Listener | None
     start: ipc.Start | None
+    told: bool = False
+    """The present worker has been told of it."""
 
 
 class WorkerClient:
@@ -77,7 +92,7 @@ class WorkerClient:
             waiting_timeout=config.waiting_timeout,
         )
         self._looked_at = self._heard_at = clock()
-        self.losses = 0
+        self.losses: Counter[LossKind] = Counter()
         self._changed = asyncio.Event()
         self.loss = ""
         self.state = WorkerState.ABSENT
@@ -137,7 +152,7 @@ class WorkerClient:
         else:
             self._tell_positions()
 
-    async def send(self, command: ipc.Interact | ipc.Credit | ipc.Control | ipc.Playback | ipc.Stop) -> None:
+    async def send(self, command: SessionCommand) -> None:
         """Passes a command on. To a session that has ended, or a worker that is lost, it goes nowhere."""
         if command.session not in self._sessions:
             return
@@ -146,21 +161,25 @@ class WorkerClient:
         else:
             await self._send(command)
 
+    async def restart(self, start: ipc.Start) -> None:
+        """Tells another worker of a session that has its place already."""
+        session = self._sessions.get(start.session)
+        if session is not None and self._link is not None:
+            session.told = True
+            await self._send(start)
+
     def renew(self, session: str) -> None:
         """The session's connection shows life."""
         self._admission.renew(session, self._clock())
 
     async def release(self, session: str) -> None:
-        """The client is gone: nobody listens any more, and the worker is told to stop."""
+        """Nobody listens any more: the worker, if it has heard of the session, is told to stop it."""
         held = self._sessions.get(session)
         if held is None:
             return
         held.listener = None
-        if held.start is None:
-            await self._stop(session)
-        else:
-            self._forget(session)
-            await self._fill_places()
+        await self._stop(session)
+        await self._fill_places()
 
     # What the process around it does
 
@@ -208,8 +227,8 @@ class WorkerClient:
             return False
         return True
 
-    def lose(self, reason: str) -> None:
-        """The worker is gone (also for the one who watches its process to call): every session is told."""
+    def lose(self, reason: str, *, kind: LossKind = "ended") -> None:
+        """The worker is gone (also for the one who watches its process to call). Sessions wait for another."""
         if self._link is None:
             return
         self._link = None
@@ -220,9 +239,20 @@ class WorkerClient:
             self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
             return
         self._enter(WorkerState.LOST)
-        self.losses += 1
+        self.losses[kind] += 1
         logger.error("the worker is lost: %s", reason)
-        self._end_all(ErrorCode.WORKER_DIED, f"The engine stopped: {reason}.")
+        for name, session in list(self._sessions.items()):
+            session.told = False
+            if session.start is not None:
+                continue  # it waits for a place, of this worker or the next
+            if session.listener is None:
+                self._forget(name)
+            else:
+                session.listener.worker_lost(reason)
+
+    def give_up(self) -> None:
+        """There will be no other worker: every session is told."""
+        self._end_all(ErrorCode.WORKER_DIED, f"The engine stopped: {self.loss}.")
 
     # Events
 
@@ -230,7 +260,7 @@ class WorkerClient:
         try:
             event = await link.receive(self._config.heartbeat_interval)
         except ipc.IpcError as error:
-            self.lose(f"it could not be understood ({error})")
+            self.lose(f"it could not be understood ({error})", kind="faulty")
             return
         await self._look_after_sessions()
         if event is None:
@@ -243,6 +273,8 @@ class WorkerClient:
                 self._admission.places = min(self._config.max_sessions, event.facts.max_streams)
                 if self.state is WorkerState.LOADING:
                     self._enter(WorkerState.READY)
+                    self._take_up_sessions()
+                    await self._fill_places()
             case ipc.Heartbeat():
                 self._on_heartbeat(event)
             case ipc.Dead():
@@ -250,17 +282,23 @@ class WorkerClient:
             case _:
                 await self._route(event)
 
+    def _take_up_sessions(self) -> None:
+        """Sessions that a worker before this one had."""
+        for session in self._sessions.values():
+            if session.start is None and session.listener is not None:
+                session.listener.worker_ready()
+
     def _check_silence(self) -> None:
         limit = self._config.heartbeat_timeout
         if self.state is WorkerState.LOADING:
             limit = max(limit, self._config.worker_start_timeout)
         if self.heartbeat_age() > limit:
-            self.lose(f"nothing was heard of it for {limit:g} s")
+            self.lose(f"nothing was heard of it for {limit:g} s", kind="silent")
 
     def _on_heartbeat(self, event: ipc.Heartbeat) -> None:
         self.heartbeat = event
         if event.busy and event.idle_seconds > self._config.block_deadline:
-            self.lose(f"one block took longer than {self._config.block_deadline:g} s")
+            self.lose(f"one block took longer than {self._config.block_deadline:g} s", kind="hung")
 
     async def _route(self, event: ipc.SessionEvent) -> None:
         session = self._sessions.get(event.session)
@@ -282,12 +320,16 @@ class WorkerClient:
         if session is None or session.start is None:
             return
         start, session.start = session.start, None
+        session.told = True
         if session.listener is not None:
             session.listener.admitted()
         await self._send(start)
 
     async def _stop(self, name: str) -> None:
         """Asks the worker to end a session; its place is free after `answer_timeout` even without an answer."""
+        if not self._sessions[name].told:
+            self._forget(name)
+            return
         self._admission.end(name, self._clock(), within=self._config.answer_timeout)
         await self._send(ipc.Stop(session=name))
 
@@ -320,7 +362,7 @@ class WorkerClient:
                 self._forget(name)
             else:
                 message = f"Your connection showed no life for {self._config.lease_seconds:g} s."
-                self._end_one(name, ErrorCode.IDLE_TIMEOUT, message)
+                self._end_one(name, ErrorCode.LEASE_EXPIRED, message)
                 await self._stop(name)
         await self._fill_places()
 
@@ -344,7 +386,7 @@ class WorkerClient:
             await link.send(command)
         except ipc.IpcError as error:
             if self._link is link:
-                self.lose(f"it does not take commands ({error})")
+                self.lose(f"it does not take commands ({error})", kind="deaf")
 
     def _end_all(self, code: ErrorCode, message: str) -> None:
         sessions = list(self._sessions.values())

@@ -10,6 +10,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from service import ipc
 
 FRAMES_PER_BLOCK = 12
@@ -56,7 +58,12 @@ class FakeSession:
     start: ipc.Start
     credits: int
     sequence: int = 0
+    block: int = 0
+    take: int = 0
+    sent: int = 0
     active: tuple[str, ...] = ()
+    events: list[str] = field(default_factory=list)
+    """Of the journal, since the last chunk."""
     paused: bool = False
     playhead: float | None = None
     pending: ipc.Interact | None = None
@@ -72,6 +79,8 @@ class FakeWorker:
     commands: list[ipc.Command] = field(default_factory=list)
     most_outstanding: int = 0
     stopped: bool = False
+    discards_at_rewind: bool = False
+    """Says at a rewind that the last chunk was not seen."""
     deaf_to_stop: bool = False
     """Holds its sessions although it was told to end them."""
 
@@ -98,6 +107,8 @@ class FakeWorker:
             case ipc.Playback():
                 if command.session in self.sessions:
                     self.sessions[command.session].playhead = command.position
+            case ipc.Rewind():
+                self._rewind(command)
             case ipc.Stop():
                 if not self.deaf_to_stop:
                     self.end(command.session, "stopped")
@@ -118,9 +129,17 @@ class FakeWorker:
         if start.width not in (None, 96) or start.height not in (None, 96):
             self._fail(start.session, "size_invalid", "width")
             return
-        self.sessions[start.session] = FakeSession(
-            start, start.credits, active=(start.event_id,) if start.event_id else ()
-        )
+        session = FakeSession(start, start.credits, active=(start.event_id,) if start.event_id else ())
+        self.sessions[start.session] = session
+        if start.course is None:
+            session.events.append(_prompt_event(start.prompts, 0))
+        else:
+            session.sequence, session.block = start.course.sequence, len(start.course.blocks)
+            session.active = start.course.event_ids
+            events = json.loads(start.course.journal)["events"]
+            session.take = max([event["take"] for event in events if event["type"] == "take"], default=0)
+        if start.take is not None:
+            self._begin_take(session, start.take)
         self.emit(
             ipc.Started(
                 session=start.session,
@@ -164,6 +183,43 @@ class FakeWorker:
             )
         )
 
+    def _begin_take(self, session: FakeSession, take: int) -> None:
+        session.take = take
+        session.events.append(json.dumps({"type": "take", "block": session.block, "take": take}))
+
+    def _rewind(self, rewind: ipc.Rewind) -> None:
+        session = self.sessions.get(rewind.session)
+        if session is None:
+            return
+        if rewind.block > session.block:
+            self.emit(
+                ipc.Rejected(
+                    session=rewind.session, event_id=rewind.event_id, code="fork_point_invalid", message="no such block"
+                )
+            )
+            return
+        session.block = rewind.block
+        if self.discards_at_rewind and session.sent:
+            self.emit(
+                ipc.Discarded(
+                    session=rewind.session,
+                    from_sequence=session.sequence - 1,
+                    next_sequence=session.sequence,
+                    block=rewind.block,
+                    reason="rewind",
+                )
+            )
+        self._begin_take(session, session.take if rewind.take is None else rewind.take)
+        self.emit(
+            ipc.Rewound(
+                session=rewind.session,
+                block=rewind.block,
+                take=session.take,
+                sequence=session.sequence,
+                event_id=rewind.event_id,
+            )
+        )
+
     def _interact(self, interact: ipc.Interact) -> None:
         session = self.sessions.get(interact.session)
         if session is None:
@@ -191,8 +247,8 @@ class FakeWorker:
                 ipc.Ended(
                     session=name,
                     reason=reason,
-                    chunks=session.sequence,
-                    frames=session.sequence * FRAMES_PER_BLOCK,
+                    chunks=session.sent,
+                    frames=session.sent * FRAMES_PER_BLOCK,
                     journal=json.dumps({"seed": session.start.seed, "events": []}),
                 )
             )
@@ -208,38 +264,59 @@ class FakeWorker:
         session = self.sessions[name]
         session.credits -= 1
         self.most_outstanding = max(self.most_outstanding, session.start.credits - session.credits)
-        started: tuple[str, ...] = ()
-        if session.pending is not None:
-            started = session.active = (session.pending.event_id,)
-            session.pending = None
-            self.emit(
-                ipc.Applied(
-                    session=name,
-                    event_id=started[0],
-                    sequence=session.sequence,
-                    block=session.sequence,
-                    queued_ms=1.0,
-                    latency_ms=2.0,
-                )
-            )
-        self.emit(self.chunk(name, session.sequence, active=session.active, started=started))
+        started = self._apply(name, session)
+        chunk = self.chunk(
+            name, session.sequence, block=session.block, take=session.take, active=session.active, started=started
+        )
+        self.emit(msgspec.structs.replace(chunk, events=tuple(session.events)))
+        session.events.clear()
         session.sequence += 1
+        session.sent += 1
+        session.block += 1
         seconds = session.start.max_seconds
-        if seconds is not None and session.sequence * FRAMES_PER_BLOCK / FPS >= seconds:
+        if seconds is not None and session.block * FRAMES_PER_BLOCK / FPS >= seconds:
             self.end(name, "completed")
 
+    def _apply(self, name: str, session: FakeSession) -> tuple[str, ...]:
+        """The prompt that waits takes effect with the next chunk, if its time has come."""
+        pending = session.pending
+        if pending is None or (pending.at or 0.0) > session.block * FRAMES_PER_BLOCK / FPS:
+            return ()
+        session.pending, session.active = None, (pending.event_id,)
+        session.events.append(_prompt_event(pending.prompts, session.block))
+        self.emit(
+            ipc.Applied(
+                session=name,
+                event_id=pending.event_id,
+                sequence=session.sequence,
+                block=session.block,
+                queued_ms=1.0,
+                latency_ms=2.0,
+            )
+        )
+        return session.active
+
     def chunk(
-        self, name: str, sequence: int, *, active: tuple[str, ...] = (), started: tuple[str, ...] = ()
+        self,
+        name: str,
+        sequence: int,
+        *,
+        block: int | None = None,
+        take: int = 0,
+        active: tuple[str, ...] = (),
+        started: tuple[str, ...] = (),
     ) -> ipc.Chunk:
-        """A chunk whose every frame is its own number, repeated."""
-        first = sequence * FRAMES_PER_BLOCK
-        frames = [(first + index).to_bytes(4, "big") * (self.frame_bytes // 4) for index in range(FRAMES_PER_BLOCK)]
+        """A chunk whose every frame is its number in the video, repeated; another number in another take."""
+        block = sequence if block is None else block
+        first = block * FRAMES_PER_BLOCK
+        numbers = [take * 1_000_000 + first + index for index in range(FRAMES_PER_BLOCK)]
+        frames = [number.to_bytes(4, "big") * (self.frame_bytes // 4) for number in numbers]
         size = len(frames[0])
         return ipc.Chunk(
             session=name,
             sequence=sequence,
-            take=0,
-            block=sequence,
+            take=take,
+            block=block,
             attempt=0,
             pts=first / FPS,
             fps=FPS,
@@ -252,6 +329,10 @@ class FakeWorker:
             timings=ipc.StageMilliseconds(denoise=1.0),
             payload=b"".join(frames),
         )
+
+
+def _prompt_event(prompts: tuple[ipc.Prompt, ...], block: int) -> str:
+    return json.dumps({"type": "prompt", "block": block, "prompts": [prompt.text for prompt in prompts]})
 
 
 def _code_in(prompt: str) -> str:
@@ -286,8 +367,17 @@ class MemoryWorker:
     """A FakeWorker at the end of a MemoryLink. `frozen` stops all it does, heartbeats included."""
 
     def __init__(
-        self, *, frame_bytes: int = 100, heartbeat_interval: float = 0.05, chunk_interval: float = 0.001
+        self,
+        *,
+        frame_bytes: int = 100,
+        heartbeat_interval: float = 0.05,
+        chunk_interval: float = 0.001,
+        like: "MemoryWorker | None" = None,
     ) -> None:
+        self.facts = FACTS
+        if like is not None:
+            frame_bytes = like.worker.frame_bytes
+            heartbeat_interval, chunk_interval = like._heartbeat_interval, like._chunk_interval
         self.link = MemoryLink()
         self.worker = FakeWorker(self.link.emit, frame_bytes)
         self.frozen = False
@@ -296,7 +386,7 @@ class MemoryWorker:
         self._chunk_interval = chunk_interval
 
     async def run(self) -> None:
-        self.worker.ready()
+        self.worker.emit(ipc.Ready(facts=self.facts))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beat())
             tasks.create_task(self._work())

@@ -5,10 +5,13 @@ have ended.
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from pathlib import Path
 
+import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -19,13 +22,24 @@ from service.api.worker_client import WorkerClient, WorkerState
 from service.config import ServiceConfig
 from service.protocol import SUBPROTOCOL, ClientMessage, ServerMessage, encode_message, parse_server_message
 from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone, UnknownMessage
-from tests.service.fakes import MemoryWorker
+from service.store.store import SessionStore
+from tests.service.fakes import FACTS, MemoryWorker
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds after which a test gives up on something that should have come at once."""
 FAST = ServiceConfig(
-    port=0, heartbeat_interval=0.05, message_rate=1e6, message_burst=10_000, waiting_room=0, drain_grace=0.0
+    port=0,
+    heartbeat_interval=0.05,
+    message_rate=1e6,
+    message_burst=10_000,
+    waiting_room=0,
+    drain_grace=0.0,
+    resume_grace=0.05,
+    restart_patience=0.05,
 )
+"""A lost connection or worker is the end of a session, nearly at once."""
+PATIENT = FAST.model_copy(update={"resume_grace": 600.0, "restart_patience": 600.0})
+"""Sessions wait for their director, or for another worker, as long as a test may take."""
 
 
 @dataclass(slots=True)
@@ -35,6 +49,25 @@ class Running:
     client: WorkerClient
     state: ApiState
     server: Server
+    store: SessionStore
+    tasks: list["asyncio.Task[None]"]
+
+    def kill_worker(self, reason: str = "it was killed") -> None:
+        """As a supervisor tells that the worker's process is gone."""
+        for task in self.tasks:
+            task.cancel()
+        self.client.lose(reason)
+
+    async def new_worker(self, *, fingerprint: str = FACTS.fingerprint) -> MemoryWorker:
+        """Another worker, once the one before is gone."""
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        before = self.worker
+        self.worker = MemoryWorker(like=before)
+        self.worker.facts = msgspec.structs.replace(FACTS, fingerprint=fingerprint)
+        self.tasks[:] = _serve_worker(self.worker, self.client)
+        async with asyncio.timeout(PATIENCE):
+            await self.client.wait_for(WorkerState.READY)
+        return self.worker
 
     @property
     def authority(self) -> str:
@@ -108,20 +141,25 @@ async def running(
 ) -> AsyncIterator[Running]:
     worker = MemoryWorker(frame_bytes=frame_bytes, chunk_interval=chunk_interval)
     client = WorkerClient(config)
-    app = create_app(config, client)
-    server = build_server(app, config)
-    tasks = [asyncio.create_task(worker.run()), asyncio.create_task(client.serve(worker.link))]
-    serving = asyncio.create_task(server.serve())
-    try:
-        async with asyncio.timeout(PATIENCE):
-            await client.wait_for(WorkerState.READY)
-            while not server.started:
-                await asyncio.sleep(0.01)
-        port = server.servers[0].sockets[0].getsockname()[1]
-        yield Running(port, worker, client, app.state.api, server)
-    finally:
-        server.should_exit = True
-        await asyncio.wait_for(serving, PATIENCE)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    with tempfile.TemporaryDirectory() as folder, closing(SessionStore(Path(folder))) as store:
+        app = create_app(config, client, store)
+        server = build_server(app, config)
+        tasks = _serve_worker(worker, client)
+        serving = asyncio.create_task(server.serve())
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await client.wait_for(WorkerState.READY)
+                while not server.started:
+                    await asyncio.sleep(0.01)
+            port = server.servers[0].sockets[0].getsockname()[1]
+            yield Running(port, worker, client, app.state.api, server, store, tasks)
+        finally:
+            server.should_exit = True
+            await asyncio.wait_for(serving, PATIENCE)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _serve_worker(worker: MemoryWorker, client: WorkerClient) -> list["asyncio.Task[None]"]:
+    return [asyncio.create_task(worker.run()), asyncio.create_task(client.serve(worker.link))]

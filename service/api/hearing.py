@@ -1,0 +1,173 @@
+"""What the worker says of one session: stored first where it counts, and then said to all.
+
+It knows the store, the audience and the session's course; nothing of connections, places or time. Invariants: a chunk
+is stored, with the engine's events that came with it, before it is said; a number that does not follow the one before
+is a fault, and not passed on; an interaction is said to have ended once.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+
+from service import ipc
+from service.api import translate
+from service.api.audience import Audience
+from service.api.interactions import Interactions
+from service.api.metrics import SessionMeter
+from service.api.opening import Opening
+from service.api.orders import Orders
+from service.api.reply import Reply
+from service.api.services import Services
+from service.api.stats import Pulse
+from service.api.track import Track
+from service.errors import CloseCode, ErrorCode, SessionError, facts_of
+from service.protocol.server import InteractionRejected, SessionDone, VideoDiscard
+from service.store.records import NUMERICS_CHANGED, SessionRecord
+
+
+@dataclass(slots=True, kw_only=True)
+class Hearing:
+    """One session's. `take` is the one that a rewind began and that has no chunk yet."""
+
+    opening: Opening
+    services: Services
+    audience: Audience
+    orders: Orders
+    meter: SessionMeter
+    interactions: Interactions
+    track: Track
+    pulse: Pulse = field(default_factory=Pulse)
+    take: int | None = None
+    fingerprint: str = ""
+    frames: int = 0
+
+    async def begin(self, event: ipc.Started) -> None:
+        """A worker has the session: for the first time, or again."""
+        store, session, facts = self.services.store, self.opening.session, self.services.worker.facts
+        fingerprint = facts.fingerprint if facts else ""
+        self.audience.started = event
+        if not self.fingerprint:
+            await store.open_session(self._record(event, fingerprint))
+        elif fingerprint != self.fingerprint:
+            await store.append_note(session, json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))
+            self.audience.say(Reply(translate.numerics_warning(self.fingerprint, fingerprint)))
+        self.fingerprint = fingerprint
+
+    def _record(self, event: ipc.Started, fingerprint: str) -> SessionRecord:
+        return SessionRecord(
+            id=event.session,
+            model=event.model,
+            width=event.width,
+            height=event.height,
+            fps=event.fps,
+            seed=event.seed,
+            fingerprint=fingerprint,
+            options=self.opening.message.model_dump_json(exclude_none=True),
+            created_at=time.time(),
+            family=event.session,
+        )
+
+    async def hear(self, event: ipc.SessionEvent) -> Reply | None:
+        """Anything else. The session's last word, if this is its end. Raises SessionError."""
+        self.meter.event(event, self.services.clock())
+        match event:
+            case ipc.Chunk():
+                await self._chunk(event)
+            case ipc.Discarded():
+                await self._discarded(event)
+            case ipc.Rewound():
+                await self._rewound(event)
+            case ipc.Queued() | ipc.Applied() | ipc.Superseded() | ipc.Rejected():
+                self._interaction(event)
+            case ipc.ControlApplied():
+                self._control(event)
+            case ipc.Warned():
+                self.audience.say(Reply(translate.warning_message(event)))
+            case ipc.Ended():
+                return Reply(_done(event), close=CloseCode.NORMAL)
+            case ipc.Failed():
+                return self.failure(event)
+        return None
+
+    def failure(self, event: ipc.Failed) -> Reply:
+        """The engine cannot go on."""
+        close = facts_of(event.code).close or CloseCode.POLICY
+        wait = translate.retry_after(close, self.services.config)
+        return Reply(translate.failure_message(event, fatal=True, retry_after=wait), close=close)
+
+    def refusals(self, event: ipc.Failed) -> tuple[Reply, ...]:
+        """The engine did not begin, and may be asked for something else: so end the prompts that were given early."""
+        rejected = (
+            InteractionRejected(
+                event_id=event_id, code=ErrorCode.SESSION_NOT_STARTED, message="The session could not be started."
+            )
+            for event_id in self.interactions.end()
+        )
+        return (Reply(translate.failure_message(event, fatal=False)), *map(Reply, rejected))
+
+    # One by one
+
+    async def _chunk(self, event: ipc.Chunk) -> None:
+        audience, row = self.audience, translate.chunk_row(event)
+        if audience.started is None or event.sequence != audience.next_sequence:
+            message = f"The engine sent chunk {event.sequence} where {audience.next_sequence} was due."
+            raise SessionError(ErrorCode.INTERNAL_ERROR, message)
+        if row.block > len(self.track):
+            message = f"The engine sent block {row.block} where {len(self.track)} was due."
+            raise SessionError(ErrorCode.INTERNAL_ERROR, message)
+        await self.services.store.append_chunk(event.session, row, events=event.events)
+        audience.next_sequence += 1
+        self.track.append(row, event.event_ids)
+        self.frames += row.frames
+        if event.take == self.take:
+            self.take = None
+        self.pulse.made(event, self.services.clock())
+        audience.say(Reply(translate.chunk_metadata(event), payload=event.payload))
+
+    async def _discarded(self, event: ipc.Discarded) -> None:
+        following = self.audience.next_sequence
+        await self._take_back(event.block, from_sequence=min(event.from_sequence, following), reason=event.reason)
+        if event.from_sequence < following:
+            self.audience.replay.discard(event.from_sequence)
+            self.audience.say(
+                Reply(VideoDiscard(from_sequence=event.from_sequence, next_sequence=following, reason=event.reason))
+            )
+
+    async def _rewound(self, event: ipc.Rewound) -> None:
+        self.orders.answered(event)
+        self.take = event.take
+        await self._take_back(event.block, from_sequence=self.audience.next_sequence, reason="rewind")
+        self.audience.say(Reply(translate.rewound_message(event)))
+
+    async def _take_back(self, block: int, *, from_sequence: int, reason: str) -> None:
+        await self.services.store.take_back(self.opening.session, block, from_sequence=from_sequence, reason=reason)
+        self.track.cut(block)
+
+    def _interaction(self, event: ipc.Queued | ipc.Applied | ipc.Superseded | ipc.Rejected) -> None:
+        if isinstance(event, ipc.Queued):
+            if self.orders.first_queued(event):
+                self.audience.say(Reply(translate.interaction_message(event)))
+            return
+        answered = self.orders.answered(event)
+        if isinstance(answered, ipc.Rewind) and isinstance(event, ipc.Rejected):
+            self.audience.say(Reply(translate.rewind_refusal(event)))
+            return
+        self.interactions.finish(event.event_id)
+        if isinstance(event, ipc.Applied):
+            self.pulse.switched(event.latency_ms)
+        self.audience.say(Reply(translate.interaction_message(event)))
+
+    def _control(self, event: ipc.ControlApplied) -> None:
+        if self.orders.answered(event) is None:
+            return  # a new worker was told again what had been answered before
+        self.audience.say(Reply(translate.control_message(event)))
+        if event.quality is not None:
+            self.audience.media = self.audience.media.of_quality(event.quality)
+            self.audience.say(Reply(self.audience.media.message(event.sequence)))
+
+
+def _done(event: ipc.Ended) -> SessionDone:
+    try:
+        return translate.done_message(event)
+    except ValueError as error:
+        raise SessionError(ErrorCode.INTERNAL_ERROR, "The engine's journal is not a JSON object.") from error

@@ -1,0 +1,437 @@
+"""One session as the API has it: it outlives its connections and its workers.
+
+It knows the worker client, the store and its audience; nothing of sockets. Invariants: a chunk is in the store before
+anybody hears of it; chunks go out in order, each once; there is one last word, all who listen hear it, and nothing
+comes after it; a session without its director ends after its grace, and one without a worker after its patience.
+"""
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from service import ipc
+from service.api import translate
+from service.api.audience import Audience, Listener
+from service.api.credits import Credits
+from service.api.hearing import Hearing
+from service.api.interactions import Interactions
+from service.api.metrics import SessionMeter
+from service.api.opening import Opening, again, credits_for, first_start
+from service.api.orders import Orders
+from service.api.replay import Replay
+from service.api.reply import Reply
+from service.api.services import Services
+from service.api.stats import Pulse
+from service.api.track import Track
+from service.errors import CloseCode, ErrorCode, SessionError, facts_of
+from service.protocol.client import SessionResume
+from service.protocol.server import SessionResumed, WorkerRestarting
+from service.store.records import EndReason
+
+logger = logging.getLogger(__name__)
+
+
+class Phase(Enum):
+    """Where a session stands. In LOST it waits for another worker."""
+
+    OPENING = auto()
+    RUNNING = auto()
+    LOST = auto()
+    ENDED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkerLost:
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _WorkerReady:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    code: ErrorCode
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Something changed that time or credits depend on."""
+
+    stop: bool = False
+
+
+_News = ipc.SessionEvent | _WorkerLost | _WorkerReady | _End | _Look
+
+
+class SessionHub:
+    """The worker client's listener, and the place where a session's connections meet."""
+
+    def __init__(self, opening: Opening, services: Services, *, on_end: Callable[["SessionHub"], None]) -> None:
+        config, message = services.config, opening.message
+        self.session = opening.session
+        self._opening = opening
+        self._services = services
+        self._on_end = on_end
+        credits = Credits(credits_for(message, services.worker.facts, config), first=opening.next_sequence)
+        self._start = first_start(opening, config, credits=credits.total)
+        self.orders = Orders(opening.session, services.worker, credits=credits)
+        self.interactions = Interactions(waiting=config.interaction_queue, remembered=config.remembered_events)
+        if message.event_id:
+            self.interactions.reserve(message.event_id)
+        replay = Replay(
+            seconds=config.resume_grace + message.buffer_seconds + config.ping_interval + config.ping_timeout,
+            max_bytes=config.replay_max_bytes,
+            keep_chunks=credits.total + 1,
+            first=opening.next_sequence,
+        )
+        self.audience = Audience(opening, services, replay=replay)
+        self.track = Track(opening.course.rows if opening.course else ())
+        self._meter = SessionMeter(services.metrics, services.clock())
+        self._hearing = Hearing(
+            opening=opening,
+            services=services,
+            audience=self.audience,
+            orders=self.orders,
+            meter=self._meter,
+            interactions=self.interactions,
+            track=self.track,
+            fingerprint=opening.record.fingerprint if opening.record else "",
+        )
+        self.phase = Phase.OPENING
+        self._began = False
+        self._stopping = False
+        self._left_at: float | None = None
+        self._lost_at: float | None = None
+        self._news: asyncio.Queue[_News] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    # Life, as the registry and the connections see it
+
+    async def come(self, director: Listener, message: SessionResume | None = None) -> None:
+        """A director comes: to begin the session, or back to it. Raises SessionError if it cannot begin."""
+        if self._began and message is not None:
+            self.audience.resume(director, message)
+            self._returned()
+            return
+        self.audience.direction.lead(director)
+        self._task = asyncio.create_task(self._run(), name=f"session-{self.session}")
+        self._task.add_done_callback(self._over)
+        try:
+            await self.orders.begin(self._start, self)
+        except SessionError:
+            self.close()
+            await self._store_end("stopped")
+            raise
+
+    @property
+    def ended(self) -> bool:
+        return self.phase is Phase.ENDED
+
+    @property
+    def stopping(self) -> bool:
+        """It takes no more orders."""
+        return self._stopping or self.ended
+
+    @property
+    def directed(self) -> bool:
+        return self.audience.director is not None
+
+    @property
+    def fps(self) -> float:
+        started = self.audience.started
+        return started.fps if started else math.inf
+
+    @property
+    def family(self) -> str:
+        """The session that this one, or its ancestors, were forked from."""
+        record = self._opening.record
+        return record.family if record else self.session
+
+    def pulse(self) -> Pulse:
+        """How the session is made, now."""
+        pulse, replay = self._hearing.pulse, self.audience.replay
+        pulse.viewers = self.audience.direction.viewers
+        pulse.replay_seconds, pulse.replay_bytes = replay.media_seconds, replay.bytes
+        return pulse
+
+    def _returned(self) -> None:
+        self._left_at = None
+        self._news.put_nowait(_Look())
+
+    def look(self) -> None:
+        """Direction may have changed hands."""
+        if self.directed:
+            self._returned()
+        else:
+            self._abandoned(for_good=False)
+
+    def leave(self, listener: Listener, *, for_good: bool) -> None:
+        """A connection is over; `for_good` if its client said that it needs the session no more."""
+        if self.audience.direction.leave(listener) and not self.ended:
+            self._abandoned(for_good=for_good)
+
+    def _abandoned(self, *, for_good: bool) -> None:
+        self._left_at = self._services.clock()
+        stop = not self._opening.message.unattended and (for_good or not self._began)
+        self._news.put_nowait(_Look(stop=stop))
+
+    def stop(self) -> None:
+        """The director asked for the end."""
+        self._news.put_nowait(_Look(stop=True))
+
+    def renew(self) -> None:
+        """A connection shows life."""
+        self._services.worker.renew(self.session)
+
+    async def took(self, listener: Listener, sequence: int) -> None:
+        """A listener's socket took a chunk: who paces the session makes room for another."""
+        if listener is self.audience.director:
+            await self.orders.credit(sequence)
+
+    async def wait_closed(self) -> None:
+        """Until everything about the session is stored."""
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    def on_closed(self, done: Callable[["SessionHub"], None]) -> None:
+        """Calls back when everything about the session is stored."""
+        if self._task is not None:
+            self._task.add_done_callback(lambda _: done(self))
+
+    # The worker client's side: none of these waits or raises
+
+    def deliver(self, event: ipc.SessionEvent) -> None:
+        self._news.put_nowait(event)
+
+    def queued(self, position: int, waiting: int) -> None:
+        if self.audience.director is not None:
+            self.audience.director.queued(position, waiting)
+
+    def admitted(self) -> None:
+        self._meter.admitted(self._services.clock())
+        if self.audience.director is not None:
+            self.audience.director.admitted()
+
+    def draining(self, deadline_seconds: float) -> None:
+        for listener in self.audience.direction.everybody():
+            listener.draining(deadline_seconds)
+
+    def end(self, code: ErrorCode, message: str) -> None:
+        self._news.put_nowait(_End(code, message))
+
+    def worker_lost(self, message: str) -> None:
+        self.orders.lost()
+        self._news.put_nowait(_WorkerLost(message))
+
+    def worker_ready(self) -> None:
+        self._news.put_nowait(_WorkerReady())
+
+    # News, one by one
+
+    async def _run(self) -> None:
+        try:
+            while not self.ended:
+                news = await self._next()
+                if not self.ended:
+                    await (self._look() if news is None else self._heed(news))
+        except SessionError as error:
+            await self._break(error.code, error.message)
+        finally:
+            if not self.ended:
+                await self._break(ErrorCode.INTERNAL_ERROR, "A fault of the server.")
+
+    def _over(self, task: "asyncio.Task[None]") -> None:
+        """A fault of ours has ended one session, and is written down."""
+        if not task.cancelled() and task.exception() is not None:
+            logger.error("session %s failed", self.session, exc_info=task.exception())
+
+    async def _next(self) -> _News | None:
+        try:
+            async with asyncio.timeout(max(self._deadline() - self._services.clock(), 0.0)):
+                return await self._news.get()
+        except TimeoutError:
+            return None
+
+    def _deadline(self) -> float:
+        config, times = self._services.config, [math.inf]
+        if self._left_at is not None and not self._opening.message.unattended and not self._stopping:
+            times.append(self._left_at + config.resume_grace)
+        if self._lost_at is not None:
+            times.append(self._lost_at + config.restart_patience)
+        if self._left_at is not None or self._lost_at is not None:
+            times.append(self._services.clock() + config.lease_seconds / 3)
+        return min(times)
+
+    async def _heed(self, news: _News) -> None:
+        match news:
+            case _WorkerLost():
+                await self._on_lost(news.message)
+            case _WorkerReady():
+                await self._on_ready()
+            case _End():
+                await self._break(news.code, news.message)
+            case _Look():
+                if news.stop:
+                    await self._stop()
+                await self._look()
+            case _:
+                await self._hear(news)
+
+    async def _look(self) -> None:
+        """What time and the absence of a director lead to."""
+        config, now, director = self._services.config, self._services.clock(), self.audience.director
+        if self._lost_at is not None and now >= self._lost_at + config.restart_patience:
+            await self._break(ErrorCode.WORKER_DIED, "The engine stopped, and no other came in time.")
+            return
+        if director is not None:
+            free_running = director.slow_consumer == "drop"
+        else:
+            free_running = self._opening.message.unattended
+            if not free_running and self._left_at is not None and now >= self._left_at + config.resume_grace:
+                await self._stop()
+        if free_running:
+            await self.orders.credit(self.audience.next_sequence - 1)
+        if director is None or self._lost_at is not None:
+            self.renew()
+
+    async def _stop(self) -> None:
+        if self._stopping or self.ended:
+            return
+        self._stopping = True
+        if not self._began:
+            await self._services.worker.release(self.session)
+            await self._finish("stopped", None)
+        elif self.phase is Phase.LOST:
+            await self._finish_alone()
+        else:
+            await self.orders.stop()
+
+    # The worker's life
+
+    async def _on_lost(self, message: str) -> None:
+        self._lost_at = self._services.clock()
+        told = Reply(WorkerRestarting(message=f"The engine stopped: {message}."))
+        if self._began:
+            self.audience.say(told)
+        elif self.audience.director is not None:
+            self.audience.director.tell(told)
+        self.phase = Phase.LOST
+        if self._stopping:
+            await self._finish_alone()
+
+    async def _on_ready(self) -> None:
+        if self.phase is not Phase.LOST:
+            return
+        course = None
+        if self.audience.next_sequence:
+            stored = await self._services.store.course(self.session)
+            course = translate.course_of(stored, self.track.event_ids)
+        seed = self.audience.started.seed if self.audience.started else self._start.seed
+
+        def start(credits: int) -> ipc.Start:
+            renewed = again(self._start, seed=seed, course=course, take=self._hearing.take)
+            return translate.restart_command(renewed, credits=credits, quality=self.audience.media.quality)
+
+        self.phase = Phase.OPENING
+        await self.orders.again(start, next_sequence=self.audience.next_sequence)
+
+    # What the worker says
+
+    async def _hear(self, event: ipc.SessionEvent) -> None:
+        match event:
+            case ipc.Started():
+                await self._on_started(event)
+            case ipc.Failed() if not self._began and not facts_of(event.code).fatal:
+                await self._refuse(event)
+            case _:
+                last = await self._hearing.hear(event)
+                if isinstance(event, ipc.Ended):
+                    await self._finish(event.reason, last)
+                elif last is not None:
+                    await self._finish("failed", last)
+                elif isinstance(event, ipc.Chunk):
+                    await self._look()
+
+    async def _on_started(self, event: ipc.Started) -> None:
+        await self._hearing.begin(event)
+        self.phase, self._lost_at = Phase.RUNNING, None
+        if self._began:
+            resumed = SessionResumed(session_id=self.session, cause="worker", next_sequence=self.audience.next_sequence)
+            self.audience.say(Reply(resumed))
+            return
+        self._began = True
+        if self.audience.director is not None:
+            self.audience.begin(self.audience.director)
+
+    # The end
+
+    async def _refuse(self, event: ipc.Failed) -> None:
+        """The engine did not begin: the client may ask for something else."""
+        director = self.audience.director
+        self.close()
+        if self._opening.record is not None:
+            await self._services.store.end_session(self.session, "stopped")
+        if director is not None:
+            director.refused(*self._hearing.refusals(event))
+
+    async def _break(self, code: ErrorCode, message: str) -> None:
+        """The end for a reason of the service's own."""
+        if self.ended:
+            return
+        reason: EndReason = "drained" if code is ErrorCode.SERVER_DRAINING else "failed"
+        self._last_word(code, message)
+        await self._services.worker.release(self.session)
+        with contextlib.suppress(SessionError):  # it may be the store that failed; its record then says "interrupted"
+            await self._store_end(reason)
+
+    async def _finish(self, reason: EndReason, last: Reply | None) -> None:
+        """The end in order. Stored first, so that whoever hears of it finds it so."""
+        try:
+            await self._store_end(reason)
+        finally:
+            self.close(last)
+
+    async def _finish_alone(self) -> None:
+        """Told to stop while there is no worker: the store knows the journal."""
+        course = await self._services.store.course(self.session)
+        await self._services.worker.release(self.session)
+        ended = ipc.Ended(
+            session=self.session,
+            reason="stopped",
+            chunks=self.audience.next_sequence - self._opening.next_sequence,
+            frames=self._hearing.frames,
+            journal=course.journal,
+        )
+        await self._finish("stopped", await self._hearing.hear(ended))
+
+    async def _store_end(self, reason: EndReason) -> None:
+        if self._began or self._opening.record is not None:
+            await self._services.store.end_session(self.session, reason)
+
+    def _last_word(self, code: ErrorCode, message: str) -> None:
+        close = facts_of(code).close or CloseCode.INTERNAL
+        wait = translate.retry_after(close, self._services.config)
+        self.close(Reply(translate.fatal_message(code, message, retry_after=wait), close=close))
+
+    def close(self, last: Reply | None = None) -> None:
+        """It lives no more. Without a last word, nobody listens to it or its client asks for another."""
+        if self.ended:
+            return
+        self.phase = Phase.ENDED
+        self._news.put_nowait(_Look())
+        self._services.tokens.revoke(self.session)
+        self._on_end(self)
+        if last is None:
+            return
+        self._meter.ended(last, self._services.clock())
+        if self._began:
+            self.audience.say(last)
+        elif self.audience.director is not None:
+            self.audience.director.ends(last)

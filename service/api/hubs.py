@@ -1,0 +1,129 @@
+"""The sessions that live in this process: how one begins, how a connection comes back to it or joins it.
+
+It knows hubs, the store and tokens; nothing of sockets. Invariants: a session has one hub at most; a token opens one
+session once, and is used up only if it does; a session that has ended lives again only by a token.
+"""
+
+import asyncio
+import logging
+import uuid
+
+from service.api.audience import Listener
+from service.api.hub import SessionHub
+from service.api.opening import Opening, opening_of
+from service.api.services import Services
+from service.errors import ErrorCode, ProtocolError, SessionError
+from service.protocol.client import SessionJoin, SessionResume, SessionStart
+from service.store.failures import SessionLive, SessionUnknown
+
+logger = logging.getLogger(__name__)
+
+
+class Hubs:
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._hubs: dict[str, SessionHub] = {}
+        self._closing: set[SessionHub] = set()
+
+    def __len__(self) -> int:
+        return len(self._hubs)
+
+    @property
+    def replay_bytes(self) -> int:
+        """Media that is kept to be sent again, of all sessions."""
+        return sum(hub.audience.replay.bytes for hub in self._hubs.values())
+
+    @property
+    def viewers(self) -> int:
+        return sum(hub.audience.direction.viewers for hub in self._hubs.values())
+
+    def start(self, message: SessionStart) -> SessionHub:
+        """A new session, for its director to come to."""
+        return self._add(Opening(session=uuid.uuid4().hex, message=message))
+
+    async def resume(self, message: SessionResume) -> SessionHub:
+        """The session that a token is for, for its director to come to: it waits for it, or is of the store.
+
+        Raises:
+            SessionError, ProtocolError: it cannot go on.
+        """
+        session, tokens = message.session_id, self._services.tokens
+        hub = self._hubs.get(session)
+        if not tokens.matches(session, message.resume_token, self._services.clock()):
+            raise await self._why_not(session)
+        if hub is not None:
+            if hub.stopping or hub.audience.started is None:
+                raise _ended(session)
+            hub.audience.check_resume(message)
+            return hub
+        tokens.revoke(session)
+        record = await self._services.store.reopen_session(session)
+        try:
+            return self._add(opening_of(record, await self._services.store.course(session)))
+        except SessionError:
+            await self._services.store.end_session(session, "stopped")
+            raise
+
+    def join(self, message: SessionJoin, viewer: Listener) -> SessionHub:
+        """Somebody watches a session. Raises ProtocolError or SessionError."""
+        hub = self._hubs.get(message.session_id)
+        if hub is None or hub.stopping:
+            raise SessionUnknown(message.session_id)
+        hub.audience.join(viewer, message)
+        return hub
+
+    # The registry that REST asks
+
+    def is_live(self, session: str) -> bool:
+        return session in self._hubs
+
+    async def issue_token(self, session: str) -> str:
+        """A token with which a session goes on that nobody directs. Raises SessionError."""
+        hub = self._hubs.get(session)
+        if hub is not None:
+            if hub.directed or hub.audience.started is None:
+                raise SessionLive(session)
+            return hub.audience.issue_token()
+        await self._services.store.get(session)
+        until = self._services.clock() + self._services.config.resume_token_seconds
+        return self._services.tokens.issue(session, until=until)
+
+    async def settle(self, timeout: float) -> None:
+        """Waits until what has ended is stored."""
+        waiting = [hub.wait_closed() for hub in (*self._hubs.values(), *self._closing)]
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*waiting)
+        except TimeoutError:
+            logger.warning("%d sessions did not end in time", len(self._hubs))
+
+    def _add(self, opening: Opening) -> SessionHub:
+        hub = self._hubs[opening.session] = SessionHub(opening, self._services, on_end=self._ended)
+        return hub
+
+    def _ended(self, hub: SessionHub) -> None:
+        """It lives no more; its connections still hear its last words from it."""
+        if self._hubs.pop(hub.session, None) is not None:
+            self._closing.add(hub)
+            hub.on_closed(self._closing.discard)
+
+    async def _why_not(self, session: str) -> SessionError | ProtocolError:
+        if session not in self._hubs:
+            record = await self._services.store.get(session)
+            if not record.live and not self._services.tokens.known(session):
+                return _ended(session)
+        return ProtocolError(
+            ErrorCode.RESUME_TOKEN_INVALID,
+            "The token is not good for this session.",
+            field="resume_token",
+            expected="the newest token of the session, which was not used before",
+        )
+
+
+def _ended(session: str) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.SESSION_ENDED,
+        f"Session {session[:128]} has ended.",
+        field="session_id",
+        expected="a session that lives, or a token from POST /v1/sessions/{session}/resume",
+    )

@@ -1,0 +1,64 @@
+"""How a session begins, or begins again: what the worker is told to start it.
+
+It knows the wire's message, the store's course and the worker's command; nothing of connections. Invariant: a session
+that has begun is started again with the seed, format and course it has, so that the same picture goes on.
+"""
+
+import math
+from dataclasses import dataclass
+
+import msgspec
+from pydantic import ValidationError
+
+from service import ipc
+from service.api import translate
+from service.config import ServiceConfig
+from service.errors import ErrorCode, SessionError
+from service.protocol.client import SessionStart
+from service.store.records import SessionRecord, StoredCourse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A session that is asked for. `record` and `course` are those of one that goes on."""
+
+    session: str
+    message: SessionStart
+    record: SessionRecord | None = None
+    course: StoredCourse | None = None
+
+    @property
+    def next_sequence(self) -> int:
+        return self.course.next_sequence if self.course else 0
+
+
+def opening_of(record: SessionRecord, course: StoredCourse) -> Opening:
+    """A session of the store goes on. Raises SessionError where its record cannot be read."""
+    try:
+        message = SessionStart.model_validate_json(record.options)
+    except ValidationError as error:
+        raise SessionError(ErrorCode.RECORD_INVALID, f"session {record.id} was started in an unknown way") from error
+    return Opening(session=record.id, message=message, record=record, course=course)
+
+
+def credits_for(message: SessionStart, facts: ipc.Facts | None, config: ServiceConfig) -> int:
+    """Chunks that may be under way: those between worker and socket, and those that are made ahead."""
+    if facts is None or message.buffer_seconds == 0:
+        return config.session_credits
+    return config.session_credits + math.ceil(message.buffer_seconds * facts.fps / facts.frames_per_block)
+
+
+def first_start(opening: Opening, config: ServiceConfig, *, credits: int) -> ipc.Start:
+    """The first start of this hub's session."""
+    asked = opening.message.max_seconds
+    limit = config.max_seconds if asked is None else asked
+    start = translate.start_command(opening.message, opening.session, credits=credits, max_seconds=limit)
+    if opening.record is None or opening.course is None:
+        return start
+    return again(start, seed=opening.record.seed, course=translate.course_of(opening.course, ()), take=None)
+
+
+def again(start: ipc.Start, *, seed: int | None, course: ipc.Course | None, take: int | None) -> ipc.Start:
+    """The same session, from where it is."""
+    event_id = "" if course else start.event_id  # with a course, the first prompt has been applied
+    return msgspec.structs.replace(start, seed=seed, course=course, take=take, event_id=event_id)
