@@ -216,13 +216,23 @@ class Generator:
         )
 
     def restore(
-        self, journal: Journal, latents: LatentSource, block: int, *, snapshot: Snapshot | None = None
+        self,
+        journal: Journal,
+        latents: LatentSource,
+        block: int,
+        *,
+        snapshot: Snapshot | None = None,
+        opening: LatentSource | None = None,
     ) -> Stream:
         """A stream at the end of block `block` - 1, from which `step` goes on as the journal's own did, bit for bit.
 
         Without a snapshot by clean-pass replay, which reads some of the blocks before `block` from `latents`. What
-        the journal holds from `block` on takes effect as it did; all blocks of an opening are read. Raises
-        RestoreError where things do not belong together or latents are missing.
+        the journal holds from `block` on takes effect as it did. Raises RestoreError where things do not belong
+        together or latents are missing.
+
+        Args:
+            opening: where the blocks that the stream was given are; None: among `latents`, as they are unless a cut
+                came within them. They are all read.
         """
         check_seed(journal.seed)
         if journal.model != self.preset.name:
@@ -230,7 +240,7 @@ class Generator:
             raise RestoreError(message, field="model")
         stream = self._new_stream(journal)
         given = Timeline.of(journal.events).given
-        stream.opening = stored_opening(self.parts, latents, blocks=given).blocks
+        stream.opening = stored_opening(self.parts, latents if opening is None else opening, blocks=given).blocks
         stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
         return stream
 

@@ -151,9 +151,13 @@ def test_a_cut_within_the_opening_ends_it() -> None:
     assert torch.equal(take.latents[0], opening.blocks[0])
     assert not torch.equal(take.latents[1], opening.blocks[1])
     assert [block.scene_block for block in take.blocks] == [0, 0, 1, 2, 3, 4, 5]
-    # Back before the cut, the rest of the opening is there again.
-    generator.rewind(take.stream, take.latents, 1)
-    assert torch.equal(make_blocks(generator, take.stream, 2)[1].latents, opening.blocks[2])
+    # Back before the cut, the rest of the opening is there again; also for a stream that was restored after it.
+    restored = generator.restore(take.journal, take.latents, 5, opening=opening.blocks)
+    for stream in (take.stream, restored):
+        generator.rewind(stream, take.latents, 1)
+        made = make_blocks(generator, stream, 3)
+        assert [torch.equal(made[n].latents, opening.blocks[n + 1]) for n in range(2)] == [True, True]
+        assert made[2].take == 1
 
 
 def test_a_prompt_within_the_opening_changes_what_comes_after_it() -> None:
