@@ -70,6 +70,15 @@ class WanVae(nn.Module):
         return pixels, DecoderState(memory=self._memory(slots), latents=state.latents + 1)
 
     @torch.no_grad()
+    def decode_whole(self, latents_FCHW: Tensor) -> Tensor:
+        """A whole clip by the library's own decoding, which streamed decoding has to equal: [T, 3, H, W] in [0, 1]."""
+        mean, std = self._statistics()
+        raw = (latents_FCHW.to(mean) * std + mean).to(self.model.dtype)
+        made = self.model.decode(raw.transpose(0, 1)[None]).sample[0]
+        pixels: Tensor = (made.transpose(0, 1).float().clamp(-1.0, 1.0) + 1.0) / 2.0
+        return pixels
+
+    @torch.no_grad()
     def encode(self, clip_T3HW: Tensor) -> Tensor:
         """Normalised latents [F, C, H / 8, W / 8] of a scene's first 1 + 4 (F - 1) frames, in [0, 1]."""
         frames, colours, height, width = clip_T3HW.shape if clip_T3HW.ndim == 4 else (0, 0, 0, 0)

@@ -28,6 +28,7 @@ from service.commands.options import (
     SessionListOptions,
     SessionOptions,
     StreamOptions,
+    VerifyOptions,
     fold_pairs,
     takes,
 )
@@ -153,6 +154,15 @@ def download(options: DownloadOptions) -> None:
     from service.commands.download import run_download
 
     run_download(options)
+
+
+@app.command()
+@takes(VerifyOptions)
+def verify(options: VerifyOptions) -> None:
+    """Check on this machine that a model computes what it should."""
+    from service.commands.verify import run_verify
+
+    run_verify(options)
 
 
 @app.command()

@@ -172,14 +172,14 @@ class BenchOptions(EngineFlags):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvalOptions:
+class EvalOptions(EngineFlags):
     preset: Annotated[str, typer.Option(help="The model.")] = "demo"
     only: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PART",
-            help="detectors, adherence, deaf, switches, speed, continuity, drift, steps, windows, ablation or sheets."
-            " Repeat it [default: all that apply].",
+            help="detectors, adherence, deaf, switches, speed, continuity, drift, steps, windows, precision, ablation"
+            " or sheets. Repeat it [default: all that apply].",
         ),
     ] = None
     clips: Annotated[int, typer.Option(help="Takes of the largest part; the others film a share of it.")] = 512
@@ -187,7 +187,8 @@ class EvalOptions:
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results; a run in it is gone on with.")] = (
         Path("evaluation")
     )
-    jobs: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1
+    jobs: Annotated[int, typer.Option(help="Processes that film side by side.")] = 1
+    threads: Annotated[int, typer.Option(help="Threads of each; part of what a picture depends on.")] = 1
     weights: Annotated[Path | None, typer.Option(help="Other weights than the preset's own.")] = None
     shift: Annotated[float | None, typer.Option(help="Another shift of the schedule than the preset's.")] = None
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
@@ -243,7 +244,10 @@ class VerifyOptions(EngineFlags):
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
     threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
-    blocks: Annotated[int, typer.Option(min=6, help="Blocks that are made.")] = 8
+    blocks: Annotated[int, typer.Option(min=4, help="Blocks that are made.")] = 8
+    reference: Annotated[
+        Path | None, typer.Option(help="A folder of the published code's tensors [default: the checkout's].")
+    ] = None
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
 
 
