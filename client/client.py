@@ -24,6 +24,7 @@ from client.connection import ClientOptions, Connection
 from client.errors import ClientStateError, ConnectionLost, SessionEnded
 from client.link import Link
 from client.notices import NoticeHandler
+from client.pictures import send_picture
 from client.receiving import Receiving, SessionState
 from client.requests import (
     Delivery,
@@ -120,6 +121,9 @@ class Session(Receiving):
             max_seconds=max_seconds,
             delivery=delivery,
         )
+        if media is not None and media.picture is not None:
+            picture_id = await send_picture(self._link.url, media.picture, timeout=self._options.start_timeout)
+            message = message.model_copy(update={"picture_id": picture_id})
         return await self._begin(message, paced=pacing == "realtime")
 
     async def attach(

@@ -18,7 +18,7 @@ from service.protocol import ClientMessage
 class Link:
     def __init__(self, url: str, connection: Connection, *, options: ClientOptions) -> None:
         self.comeback = Comeback()
-        self._url = url
+        self.url = url
         self._connection = connection
         self._options = options
         self._attempts: Attempts | None = None
@@ -86,7 +86,7 @@ class Link:
             raise attempts.lost
         await asyncio.sleep(wait)
         try:
-            connection = await Connection.open(self._url, self._options)
+            connection = await Connection.open(self.url, self._options)
         except ConnectFailed:
             return False
         try:

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from service.protocol import Limits, parse_client_message
 from service.protocol.client import (
@@ -35,12 +36,18 @@ _NO_LIMIT = Limits(prompt_chars=sys.maxsize)
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """What the frames look like on the wire; a size of None is the model's own."""
+    """What the frames look like on the wire, and what the first ones show; a size of None is the model's own.
+
+    Args:
+        picture: a PNG, JPEG or WebP file, or where it lies: the video begins with it, held for one block, and goes on
+            from there. The models were not trained for it.
+    """
 
     format: MediaFormat = "jpeg"
     quality: int = 85
     width: int | None = None
     height: int | None = None
+    picture: bytes | Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ otherwise than expected is a ClientError that says so, a refusal one with the se
 
 import asyncio
 import json
+from contextlib import closing
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
@@ -32,7 +33,7 @@ async def ask_for_ticket(url: str, session: str, *, timeout: float = 30.0) -> Re
             direct = await is_on_this_machine(address)
         text = await asyncio.to_thread(_post, address, direct=direct, timeout=timeout)
     except HTTPError as error:
-        raise _refusal(error) from error
+        raise refusal(error) from error
     except (OSError, HTTPException, ValueError) as error:
         raise ConnectFailed(f"expected a Longtake server at {address}: {error}") from error
     return parse_ticket(text)
@@ -57,10 +58,11 @@ def _post(address: str, *, direct: bool, timeout: float) -> bytes:
         return text
 
 
-def _refusal(error: HTTPError) -> ConnectFailed | RequestRefused:
-    """What a problem document says, where it is one."""
+def refusal(error: HTTPError) -> ConnectFailed | RequestRefused:
+    """What a problem document says, where it is one; for all that is asked over HTTP."""
     try:
-        problem = json.loads(error.read(_MOST_BYTES))
+        with closing(error):
+            problem = json.loads(error.read(_MOST_BYTES))
         return RequestRefused(str(problem["code"]), str(problem["detail"]))
     except (ValueError, LookupError, TypeError, OSError):
-        return ConnectFailed(f"expected a session to go on with, the server answered {error.code}")
+        return ConnectFailed(f"expected an answer that says more, the server answered {error.code}")
