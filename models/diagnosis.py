@@ -53,10 +53,12 @@ def diagnose(preset: Preset, options: LoadOptions, *, sums: bool = True, read: R
         yield Check("preset", "fails", (str(error),))
         return
     yield _check("preset", lambda: _preset(preset))
-    yield _check("device", lambda: _device(options))
-    yield _check("attention", lambda: _attention(options))
-    yield _check("quantisation", lambda: _quantisation(preset, options))
-    yield _check("memory", lambda: _memory(preset, options))
+    device = _check("device", lambda: _device(options))
+    yield device
+    if device.verdict == "ok":
+        yield _check("attention", lambda: _attention(options))
+        yield _check("quantisation", lambda: _quantisation(preset, options))
+        yield _check("memory", lambda: _memory(preset, options))
     if preset.weights is not None:
         path = Path(__file__).parent / preset.weights
         yield _check("weights", lambda: _packaged(path))
