@@ -10,6 +10,7 @@ from service.api.http_routes import ApiState, http_routes, installed_version
 from service.api.metrics import HttpMeter, Metrics
 from service.api.origin import Handshake, refusal_of
 from service.api.page import page_routes
+from service.api.pictures import Pictures, picture_routes
 from service.api.problem import add_problem_handlers, problem_response
 from service.api.realtime import Connection
 from service.api.recordings import Recordings, record_command
@@ -31,7 +32,12 @@ def create_app(config: ServiceConfig, worker: WorkerClient, store: SessionStore)
     `app.state.api` is its ApiState.
     """
     services = Services(
-        config=config, worker=worker, store=store, metrics=Metrics(), tokens=Tokens(config.resume_tokens)
+        config=config,
+        worker=worker,
+        store=store,
+        metrics=Metrics(),
+        tokens=Tokens(config.resume_tokens),
+        pictures=Pictures(config),
     )
     state = ApiState(services)
     app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
@@ -39,6 +45,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient, store: SessionStore)
     add_problem_handlers(app)
     app.add_middleware(HttpMeter, metrics=services.metrics)
     app.include_router(http_routes(state))
+    app.include_router(picture_routes(services.pictures, config))
     recordings = Recordings(
         store.folder,
         record_command(store.folder, random_weights=config.random_weights),

@@ -38,8 +38,9 @@ class Hubs:
         return sum(hub.audience.direction.viewers for hub in self._hubs.values())
 
     def start(self, message: SessionStart) -> SessionHub:
-        """A new session, for its director to come to."""
-        return self._add(Opening(session=uuid.uuid4().hex, message=message))
+        """A new session, for its director to come to. Raises SessionError where its picture is not there."""
+        picture = None if message.picture_id is None else self._services.pictures.get(message.picture_id)
+        return self._add(Opening(session=uuid.uuid4().hex, message=message, picture=picture))
 
     async def resume(self, message: SessionResume) -> SessionHub:
         """The session that a token is for, for its director to come to: it waits for it, or is of the store.

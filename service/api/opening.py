@@ -20,10 +20,11 @@ from service.store.records import SessionRecord, StoredCourse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """A session that is asked for. `record` and `course` are those of one that goes on."""
+    """A session that is asked for, from a picture or not. `record` and `course` are those of one that goes on."""
 
     session: str
     message: SessionStart
+    picture: bytes | None = None
     record: SessionRecord | None = None
     course: StoredCourse | None = None
 
@@ -53,6 +54,7 @@ def first_start(opening: Opening, config: ServiceConfig, *, credits: int) -> ipc
     asked = opening.message.max_seconds
     limit = config.max_seconds if asked is None else asked
     start = translate.start_command(opening.message, opening.session, credits=credits, max_seconds=limit)
+    start = msgspec.structs.replace(start, picture=opening.picture)
     if opening.record is None or opening.course is None:
         return start
     return again(start, seed=opening.record.seed, course=translate.course_of(opening.course, ()), take=None)
@@ -60,5 +62,6 @@ def first_start(opening: Opening, config: ServiceConfig, *, credits: int) -> ipc
 
 def again(start: ipc.Start, *, seed: int | None, course: ipc.Course | None, take: int | None) -> ipc.Start:
     """The same session, from where it is."""
-    event_id = "" if course else start.event_id  # with a course, the first prompt has been applied
-    return msgspec.structs.replace(start, seed=seed, course=course, take=take, event_id=event_id)
+    # With a course, the first prompt has been applied, and the worker has kept what the picture became.
+    event_id, picture = ("", None) if course else (start.event_id, start.picture)
+    return msgspec.structs.replace(start, seed=seed, course=course, take=take, event_id=event_id, picture=picture)

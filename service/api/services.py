@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from service.api.metrics import Metrics
+from service.api.pictures import Pictures
 from service.api.tokens import Tokens
 from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
@@ -21,4 +22,5 @@ class Services:
     store: SessionStore
     metrics: Metrics
     tokens: Tokens
+    pictures: Pictures
     clock: Callable[[], float] = field(default=time.monotonic)

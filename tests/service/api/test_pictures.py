@@ -8,10 +8,14 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from client.pictures import send_picture
 from service.api.pictures import PICTURES_PATH, Pictures, picture_routes
 from service.api.problem import add_problem_handlers
 from service.config import ServiceConfig
 from service.errors import REGISTRY, ErrorCode, SessionError
+from service.protocol.client import SessionStart
+from service.protocol.server import ChunkMetadata, SessionResumed, VideoStart
+from tests.service.api.running import PATIENT, Running, running
 
 CONFIG = ServiceConfig(max_picture_bytes=1000, max_pictures=3, picture_seconds=10.0)
 
@@ -166,3 +170,44 @@ async def test_every_answer_is_described(service: Service) -> None:
     described = service.app.openapi()["paths"][PICTURES_PATH]["post"]
     assert set(described["responses"]) >= {"201", "403", "413", "422", "503"}
     assert set(described["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
+
+
+START = SessionStart(prompt="a lighthouse", seed=5, pacing="none")
+
+
+def picture_of(service: Running, session: str) -> bytes | None:
+    return service.worker.worker.sessions[session].start.picture
+
+
+async def test_a_session_starts_from_a_picture() -> None:
+    async with running() as service, service.connection() as talk:
+        name = await send_picture(service.url, b"picture")
+        await talk.say(START.model_copy(update={"picture_id": name}))
+        video = (await talk.hear_until(VideoStart))[-1].message
+        assert isinstance(video, VideoStart)
+        assert picture_of(service, video.session_id) == b"picture"
+
+
+async def test_a_picture_that_is_not_there_refuses_the_start_and_no_more() -> None:
+    async with running() as service, service.connection() as talk:
+        await talk.say(START.model_copy(update={"picture_id": "never"}))
+        error = await talk.error()
+        assert (error.code, error.fatal) == (ErrorCode.PICTURE_UNKNOWN, False)
+        await talk.say(START)
+        video = (await talk.hear_until(VideoStart))[-1].message
+        assert isinstance(video, VideoStart)
+        assert picture_of(service, video.session_id) is None
+
+
+async def test_another_worker_is_not_sent_what_has_become_of_the_picture() -> None:
+    async with running(PATIENT) as service, service.connection() as talk:
+        name = await send_picture(service.url, b"picture")
+        await talk.say(START.model_copy(update={"picture_id": name}))
+        heard = await talk.hear_until(ChunkMetadata)
+        session = next(item.message.session_id for item in heard if isinstance(item.message, VideoStart))
+        service.kill_worker()
+        await service.new_worker()
+        await talk.hear_until(SessionResumed)
+        start = service.worker.worker.sessions[session].start
+        assert start.course is not None
+        assert start.picture is None
