@@ -9,13 +9,15 @@ from pathlib import Path
 
 import typer
 
+from models.load import pick_device
+from models.quantize import check_quantize
 from models.train.eval.engines import Source
 from models.train.eval.plots import check_plots, write_plots
-from models.train.eval.report import PARTS, Report, Sizes, measure, parts_for
+from models.train.eval.report import PARTS, PRECISION, Report, Sizes, measure, parts_for
 from models.train.eval.runner import Runner
 from models.train.eval.sheets import write_sheets
 from models.train.eval.tables import markdown_of
-from service.commands.engine import check_device
+from service.commands.engine import check_device, load_options
 from service.commands.options import EvalOptions, OptionError
 from service.commands.vbench import export_clips, read_prompts
 
@@ -28,10 +30,9 @@ def run_eval(options: EvalOptions) -> None:
     check(options)
     source = Source(
         preset=options.preset,
+        options=load_options(options, options.settings),
         weights=options.weights,
         shift=options.shift,
-        random_weights=options.random_weights,
-        device=options.device,
     )
     source.resolve()
     if options.vbench is not None:
@@ -47,7 +48,8 @@ def run_eval(options: EvalOptions) -> None:
 
 def check(options: EvalOptions) -> None:
     """Raises OptionError for what cannot be right, ConfigError where plots are wanted and cannot be made."""
-    check_device(options.device)
+    if options.device != "auto":
+        check_device(options.device)
     for name, least in (("clips", 2), ("jobs", 1), ("seconds", 1), ("samples", 1)):
         if getattr(options, name) < least:
             message = f"expected at least {least}, not {getattr(options, name)}"
@@ -67,6 +69,9 @@ def _measured(runner: Runner, options: EvalOptions) -> Report | None:
     """Everything that was asked for, written down; None where that was the sheets alone."""
     only = options.only or []
     parts = parts_for(runner, [name for name in only if name != SHEETS]) if only != [SHEETS] else []
+    if any(part.name == PRECISION for part in parts):
+        # Said now, and not after an hour of other parts.
+        check_quantize("int8", device=pick_device(options.device), dtype=runner.engine().parts.dtype)
     report = None
     if parts:
         sizes = Sizes(clips=options.clips, seconds=options.seconds)

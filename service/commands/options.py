@@ -228,13 +228,13 @@ class DownloadOptions(PresetOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorOptions(PresetOptions):
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto"
-    decoder: Annotated[str | None, typer.Option(help="tiny or full [default: the preset's].")] = None
-    quantize: Annotated[str, typer.Option(help="none, int8 or fp8.")] = "none"
-    attention: Annotated[str, typer.Option(help="The attention kernel.")] = "auto"
-    memory_budget: Annotated[
-        int | None, typer.Option(min=1, help="Bytes for model and streams [default: what is free].")
-    ] = None
+    """What is not given is as the settings of the service have it."""
+
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N.")] = None
+    decoder: Annotated[str | None, typer.Option(help="tiny or full.")] = None
+    quantize: Annotated[str | None, typer.Option(help="none, int8 or fp8.")] = None
+    attention: Annotated[str | None, typer.Option(help="The attention kernel.")] = None
+    memory_budget: Annotated[int | None, typer.Option(min=1, help="Bytes for model and streams.")] = None
     quick: Annotated[bool, typer.Option("--quick", help="Do not read whole files to compute their sums.")] = False
 
 

@@ -4,7 +4,7 @@ Everything goes through the product's own loading, one thread an engine; knows n
 for nothing is the preset as it is served.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,6 +14,7 @@ from models.errors import ConfigError
 from models.generator import Generator
 from models.load import LoadOptions, build_generator
 from models.presets import DEMO, Preset, get_preset
+from models.quantize import Quantize
 from models.vae import LinearCodec
 
 
@@ -22,14 +23,13 @@ class Source:
     """Where the weights come from: a preset, with other weights or another shift of its schedule if asked."""
 
     preset: str
+    options: LoadOptions = field(default_factory=lambda: LoadOptions(threads=1))
     weights: Path | None = None
     shift: float | None = None
-    random_weights: bool = False
-    device: str = "cpu"
 
     def resolve(self) -> Preset:
         """The preset as a value. Raises PresetError or ConfigError."""
-        preset = get_preset(self.preset)
+        preset = get_preset(self.preset, preset_dir=self.options.preset_dir)
         if self.weights is not None:
             preset = replace(preset, weights=str(self.weights.resolve()))
         if self.shift is not None:
@@ -50,6 +50,7 @@ class Variant:
     sink_frames: int | None = None
     steps: int | None = None
     """Denoising steps, evenly spaced over the schedule's nominal 1000."""
+    quantize: Quantize | None = None
     deaf: bool = False
     """Whether all cross-attentions say nothing: what is then right is chance."""
 
@@ -60,6 +61,7 @@ class Variant:
             None if self.window_frames is None else f"window {self.window_frames}",
             None if self.sink_frames is None else f"sink {self.sink_frames}",
             None if self.steps is None else f"{self.steps} steps",
+            self.quantize,
             "deaf" if self.deaf else None,
         ]
         return " ".join(part for part in parts if part) or "as served"
@@ -82,10 +84,20 @@ def vary(preset: Preset, variant: Variant) -> Preset:
     return replace(preset, window=window, sampler=sampler)
 
 
+def identity_of(source: Source, variant: Variant, *, fingerprint: str) -> str:
+    """All that decides on a take's pictures beside the take; the fingerprint names weights, decoder and numerics.
+
+    Not how the variant is called: four steps are the same engine as the preset's own four.
+    """
+    preset = vary(source.resolve(), variant)
+    return f"{preset.name} {preset.window} {preset.sampler} {variant.deaf} {fingerprint}"
+
+
 def build_engine(source: Source, variant: Variant) -> Generator:
     """Load it. Raises what loading raises."""
-    seed = 0 if source.random_weights else None
-    options = LoadOptions(device=source.device, threads=1, random_seed=seed)
+    options = source.options
+    if variant.quantize is not None:
+        options = replace(options, quantize=variant.quantize)
     generator = build_generator(vary(source.resolve(), variant), options)
     if variant.deaf:
         silence(generator)

@@ -18,10 +18,10 @@ VERSION: Final = 1
 class RecordFile:
     """The records of one engine."""
 
-    def __init__(self, folder: Path, *, engine: str, identity: str) -> None:
+    def __init__(self, folder: Path, identity: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         digest = sha256(f"{VERSION} {identity}".encode()).hexdigest()[:12]
-        self.path = folder / f"{engine.replace(' ', '-')}-{digest}.jsonl"
+        self.path = folder / f"{digest}.jsonl"
         self._records: dict[str, dict[str, TakeRecord]] = defaultdict(dict)
         for line in self._lines():
             self._keep(TakeRecord.from_json(line))

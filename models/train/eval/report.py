@@ -16,7 +16,14 @@ from models.train.eval.continuity import Continuity, measure_continuity
 from models.train.eval.drift import SECONDS, Drift, DriftFigures, measure_drift
 from models.train.eval.engines import codec_of
 from models.train.eval.runner import Runner
-from models.train.eval.series import Steps, measure_deaf, measure_steps, measure_windows
+from models.train.eval.series import (
+    Precision,
+    Steps,
+    measure_deaf,
+    measure_precision,
+    measure_steps,
+    measure_windows,
+)
 from models.train.eval.speed import Speed, measure_speed
 from models.train.eval.switches import Switches, measure_switches
 from models.train.eval.trust import Trust, measure_trust
@@ -38,6 +45,7 @@ class Report:
     continuity: Continuity | None = None
     steps_series: list[Steps] | None = None
     windows: list[DriftFigures] | None = None
+    precision: list[Precision] | None = None
     ablation: list[Ablation] | None = None
     speed: Speed | None = None
 
@@ -80,6 +88,8 @@ class Part:
     """Whether it needs no detectors."""
 
 
+PRECISION: Final = "precision"
+"""The one part that needs a package of an extra."""
 PARTS: Final = (
     Part("detectors", "trust", _trust),
     Part("adherence", "adherence", lambda runner, sizes: measure_adherence(runner, clips=sizes.clips)),
@@ -95,6 +105,7 @@ PARTS: Final = (
     ),
     Part("steps", "steps_series", lambda runner, sizes: measure_steps(runner, clips=sizes.part(8))),
     Part("windows", "windows", lambda runner, sizes: measure_windows(runner, takes=sizes.part(128))),
+    Part(PRECISION, "precision", lambda runner, sizes: measure_precision(runner, clips=sizes.part(8))),
     Part("ablation", "ablation", lambda runner, sizes: measure_ablation(runner, clips=sizes.part(16))),
 )
 

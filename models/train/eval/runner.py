@@ -7,7 +7,7 @@ does not depend on the number of processes or on what was there before.
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from models.generator import Generator
 from models.train.detectors import Detectors
-from models.train.eval.engines import Source, Variant, build_engine, codec_of
+from models.train.eval.engines import Source, Variant, build_engine, codec_of, identity_of
 from models.train.eval.film import film
 from models.train.eval.records import RecordFile
 from models.train.eval.takes import Take, TakeRecord
@@ -68,7 +68,7 @@ class Runner:
 
     def run(self, takes: Sequence[Take], *, variant: Variant = SERVED, title: str) -> list[list[TakeRecord]]:
         """The records of every take, in their order."""
-        records = RecordFile(self._folder, engine=variant.name, identity=self._identity(variant))
+        records = RecordFile(self._folder, self._identity(variant))
         wanted = [take for take in dict.fromkeys(takes) if records.find(take) is None]
         with tqdm(total=len(takes), desc=title, unit="take", initial=len(takes) - len(wanted)) as bar:
             for made in self._film(wanted, variant):
@@ -78,10 +78,9 @@ class Runner:
         return [each for each in found if each is not None]
 
     def _identity(self, variant: Variant) -> str:
-        # The fingerprint knows the weights by what is in them, so that their file may lie elsewhere next time.
-        source = replace(self.source, weights=None)
-        digest = "" if self.detectors is None else self.detectors.digest
-        return f"{variant} {self.engine(variant).facts().fingerprint} {source} {digest}"
+        detectors = "" if self.detectors is None else self.detectors.digest
+        fingerprint = self.engine(variant).facts().fingerprint
+        return f"{identity_of(self.source, variant, fingerprint=fingerprint)} {detectors}"
 
     def _film(self, takes: Sequence[Take], variant: Variant) -> Iterator[list[TakeRecord]]:
         work = [Work(self.source, variant, take) for take in takes]

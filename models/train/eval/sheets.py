@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from models.generator import Generator
 from models.journal import WeightedPrompt
@@ -30,6 +30,10 @@ LONG_FRAMES: Final = 24
 LONG_COLUMNS: Final = 8
 GAP: Final = 4
 WHITE: Final = 255
+SMALL: Final = 128
+"""Pictures lower than this are shown at twice their size."""
+CAPTION: Final = 14
+"""Rows of the line above a cell that says what was asked for."""
 
 
 def write_sheets(generator: Generator, folder: Path, *, world: bool, seconds: float = SECONDS) -> list[Path]:
@@ -47,7 +51,8 @@ def takes_sheet(generator: Generator, *, world: bool, takes: int = TAKES) -> Fra
         prompts = [(case.prompt, case.seed) for case in cases(takes)]
     else:
         prompts = suggested(generator.preset, takes)
-    return page([strip(_clip(generator, *prompt)) for prompt in prompts], columns=2)
+    cells = [titled(strip(_clip(generator, *prompt)), prompt[0]) for prompt in prompts]
+    return page(cells, columns=2)
 
 
 def switches_sheet(generator: Generator, *, switches: int = SWITCHES) -> Frames:
@@ -56,7 +61,8 @@ def switches_sheet(generator: Generator, *, switches: int = SWITCHES) -> Frames:
     for take in switch_takes(switch_cases(switches), changes=(Change(mode="recache"),)):
         for _, blocks in branches(generator, take):
             video, begun = np.concatenate(blocks), len(blocks[0])
-            rows.append(join([video[begun + frame] for frame in SWITCH_FRAMES]))
+            row = join([video[begun + frame] for frame in SWITCH_FRAMES])
+            rows.append(titled(row, f"{take.prompt} > {take.later}"))
     return page(rows, columns=1)
 
 
@@ -70,11 +76,11 @@ def long_sheet(generator: Generator, *, world: bool, seconds: float) -> Frames:
     blocks = max(LONG_FRAMES, round(seconds * preset.fps / preset.frames_per_block))
     wanted = set(np.linspace(1, blocks - 1, LONG_FRAMES).round().astype(int).tolist())
     stream = generator.start([WeightedPrompt(prompt)], seed=seed)
-    shown = [
-        frames[-1] for number, frames in enumerate(frames_of(generator, stream, blocks=blocks)) if number in wanted
-    ]
+    made = enumerate(frames_of(generator, stream, blocks=blocks))
+    shown = [frames[-1] for number, frames in made if number in wanted]
     generator.close(stream)
-    return page(shown, columns=LONG_COLUMNS)
+    rows = [join(row) for row in _groups(shown, LONG_COLUMNS)]
+    return titled(page(rows, columns=1), f"{prompt}: {blocks * preset.frames_per_block / preset.fps:.0f} s")
 
 
 def _clip(generator: Generator, prompt: str, seed: int) -> Frames:
@@ -91,8 +97,22 @@ def strip(video_THWC: Frames, *, shown: int = TAKE_FRAMES) -> Frames:
 
 
 def join(pictures: Sequence[Frames]) -> Frames:
-    """Pictures of the same height side by side."""
-    return np.concatenate(list(pictures), axis=1)
+    """Pictures of the same height side by side, small ones enlarged."""
+    return np.concatenate([enlarged(picture) for picture in pictures], axis=1)
+
+
+def enlarged(picture_HWC: Frames) -> Frames:
+    """A small picture at twice its size, pixel by pixel."""
+    if picture_HWC.shape[0] >= SMALL:
+        return picture_HWC
+    return picture_HWC.repeat(2, axis=0).repeat(2, axis=1)
+
+
+def titled(picture_HWC: Frames, words: str) -> Frames:
+    """A picture under a line of words."""
+    line = Image.new("RGB", (picture_HWC.shape[1], CAPTION), "white")
+    ImageDraw.Draw(line).text((2, 1), words, fill="black")
+    return np.concatenate([np.asarray(line), picture_HWC])
 
 
 def page(cells: Sequence[Frames], *, columns: int) -> Frames:

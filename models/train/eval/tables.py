@@ -11,7 +11,7 @@ from models.train.eval.adherence import READ, Adherence
 from models.train.eval.continuity import Continuity
 from models.train.eval.drift import DriftFigures
 from models.train.eval.report import Report
-from models.train.eval.series import Steps
+from models.train.eval.series import Precision, Steps
 from models.train.eval.shares import Ratio, Share
 from models.train.eval.switches import ModeFigures, Switches
 from models.train.eval.trust import DetectorAccuracy, Matrix, Trust
@@ -42,6 +42,7 @@ def markdown_of(report: Report) -> str:
         *_continuity(report.continuity),
         *_steps(report.steps_series),
         *_windows(report.windows),
+        *_precision(report.precision),
         *_ablation(report.ablation),
         *_confusions(report.trust),
     ]
@@ -196,6 +197,23 @@ def _windows(found: list[DriftFigures] | None) -> list[str]:
         return []
     text = f"Takes of {found[0].seconds:g} s; lengths in latent frames, sink included."
     return ["## Windows and sinks", text, table(DRIFT_HEAD, map(_drift_row, found))]
+
+
+def _precision(found: list[Precision] | None) -> list[str]:
+    if found is None:
+        return []
+    names = {"none": "full"}
+    rows = [
+        [
+            names.get(one.quantize, one.quantize),
+            f"{one.weight_bytes / 1e6:.1f}",
+            f"{one.speed.frames_per_second}",
+            *(share(getattr(one.adherence, name)) for name in SERIES),
+        ]
+        for one in found
+    ]
+    head = ["precision", "transformer, MB", "frames a second", *SERIES]
+    return ["## Precision", f"{found[0].adherence.scene.total} takes each.", table(head, rows)]
 
 
 def _ablation(found: list[Ablation] | None) -> list[str]:
