@@ -101,7 +101,7 @@ class Journal:
 
     def to_json(self) -> str:
         """One JSON object; `Journal.from_json` gives the same value back."""
-        events = [_write_event(event) for event in self.events]
+        events = [_event_object(event) for event in self.events]
         head = {"version": JOURNAL_VERSION, "model": self.model, "seed": self.seed, "fingerprint": self.fingerprint}
         return json.dumps({**head, "events": events}, ensure_ascii=False)
 
@@ -120,7 +120,12 @@ class Journal:
         return Journal(model=read["model"], seed=read["seed"], fingerprint=read["fingerprint"], events=events)
 
 
-def _write_event(event: "Event") -> dict[str, Any]:
+def event_to_json(event: "Event") -> str:
+    """One event of a journal, as it stands in the journal's document."""
+    return json.dumps(_event_object(event), ensure_ascii=False)
+
+
+def _event_object(event: "Event") -> dict[str, Any]:
     """`adapters` is written where something is said about them only: most journals know none."""
     fields = {name: value for name, value in asdict(event).items() if (name, value) != ("adapters", None)}
     return {"type": _NAMES[type(event)], **fields}

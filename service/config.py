@@ -74,7 +74,19 @@ class ServiceConfig(BaseModel):
     encoder_threads: int = Field(1, ge=1, le=64, description="Threads that encode frames.")
     lead_blocks: int = Field(1, ge=1, le=16, description="Blocks a live session may be made ahead of its clock.")
 
-    max_sessions: int = Field(4, ge=1, le=4096, description="Sessions at once; fewer where memory is for fewer.")
+    max_sessions: int = Field(
+        4, ge=1, le=4096, description="Sessions at once; more than the device has memory for take turns on it."
+    )
+    turn_blocks: int = Field(
+        8, ge=1, le=64, description="Most blocks in a row of an unpaced session where sessions take turns on the device."
+    )
+    copy_bytes: int | None = Field(
+        None,
+        ge=0,
+        description="Host memory for copies of streams, which bring a session back at once (none: what the memory plan"
+        " leaves for them). Without a copy it is made from its latents again.",
+    )
+    guard: bool = Field(True, description="Make a block again that comes out black, saturated or frozen.")
     memory_budget_bytes: int | None = Field(
         None,
         ge=1,
@@ -145,6 +157,13 @@ class ServiceConfig(BaseModel):
     stats_interval: float = Field(1.0, gt=0, description="Time between two `session.stats`.")
     playback_patience: float = Field(
         2.0, gt=0, description="How far a playhead may go on past its last report before pacing waits for the next."
+    )
+    unseen_margin: float = Field(
+        0.15,
+        ge=0,
+        le=5,
+        description="Media behind the playhead that counts as seen, for it is on its way, when unseen blocks are taken"
+        " back.",
     )
     control_queue: int = Field(64, ge=8, le=4096, description="Control messages that may wait for a client's socket.")
 

@@ -66,6 +66,11 @@ class ErrorCode(StrEnum):
     LENGTH_LIMIT = "length_limit"
     POSITION_LIMIT = "position_limit"
     RESTORE_MISMATCH = "restore_mismatch"
+    OUT_OF_MEMORY = "out_of_memory"
+    GUARD_NOT_FINITE = "guard_not_finite"
+    GUARD_BLACK = "guard_black"
+    GUARD_SATURATED = "guard_saturated"
+    GUARD_FROZEN = "guard_frozen"
     ENGINE_ERROR = "engine_error"
     BINARY_UNEXPECTED = "binary_unexpected"
     SESSION_NOT_STARTED = "session_not_started"
@@ -176,6 +181,11 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.LENGTH_LIMIT: _refused("The session would be longer than the server allows."),
     ErrorCode.POSITION_LIMIT: _refused("The model has no positions for a video this long."),
     ErrorCode.RESTORE_MISMATCH: _refused("A journal, latents or copy do not belong together."),
+    ErrorCode.OUT_OF_MEMORY: _ends("The device has no memory for the session.", 503, CloseCode.INTERNAL, retryable=True),
+    ErrorCode.GUARD_NOT_FINITE: _ends("A block came out as no numbers, twice.", 500, CloseCode.INTERNAL),
+    ErrorCode.GUARD_BLACK: _ends("A block came out black, twice.", 500, CloseCode.INTERNAL),
+    ErrorCode.GUARD_SATURATED: _ends("A block came out saturated, twice.", 500, CloseCode.INTERNAL),
+    ErrorCode.GUARD_FROZEN: _ends("A block came out as the one before it, twice.", 500, CloseCode.INTERNAL),
     ErrorCode.ENGINE_ERROR: _refused("The engine refused, for a reason without a code of its own."),
     ErrorCode.BINARY_UNEXPECTED: _refused("A binary message came; clients send text only.", 400),
     ErrorCode.SESSION_NOT_STARTED: _refused("The message needs a session; `session.start` comes first.", 409),

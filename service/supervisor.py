@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from service.api.worker_client import WorkerClient, WorkerState
 from service.channel import ApiChannel, ChannelLimits, Endpoints
-from service.config import ServiceConfig, model_folder
+from service.config import ServiceConfig, model_folder, store_folder
 from service.ipc import Command, Event
 from service.worker.settings import ExitCode, LoadSettings, WorkerSettings, settings_to_json
 
@@ -191,11 +191,16 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         loading=load_settings(config),
         threads=config.worker_threads,
         encoder_threads=config.encoder_threads,
+        store_dir=str(store_folder(config)),
         max_sessions=config.max_sessions,
+        copy_bytes=config.copy_bytes,
+        turn_blocks=config.turn_blocks,
+        guard=config.guard,
         interaction_queue=config.interaction_queue,
         session_credits=config.session_credits,
         lead_blocks=config.lead_blocks,
         playback_patience=config.playback_patience,
+        unseen_margin=config.unseen_margin,
         memory_budget_bytes=config.memory_budget_bytes,
         interrupts_per_block=config.interrupts_per_block,
         heartbeat_interval=config.heartbeat_interval,

@@ -1,7 +1,8 @@
 """What the worker asks of an engine: the seam between the loop and `models.generator`, which tests fill with a fake.
 
-Types only. Knows nothing of sessions. A stream is whatever `start` gave: the worker hands it back and reads its
-journal, nothing else, hence `Any`.
+Types only. Knows nothing of sessions. A stream is whatever `start` or `restore` gave: the worker hands it back and
+reads its journal, its agenda (the journal and what is to come), its opening and the number of its next block, nothing
+else, hence `Any`.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +10,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
-from models.journal import WeightedPrompt
+from models.journal import Journal, WeightedPrompt
 from models.load import LoadOptions
+from models.stream import LatentSource
 from service.ipc import Mode, Sink
 
 Frames = npt.NDArray[np.uint8]
@@ -43,6 +46,8 @@ class EngineBlock(Protocol):
     @property
     def attempt(self) -> int: ...
     @property
+    def latents(self) -> Tensor: ...
+    @property
     def frames(self) -> Frames: ...
     @property
     def frames_sha256(self) -> str: ...
@@ -68,6 +73,13 @@ class PromptReading(Protocol):
     def unknown_words(self) -> Sequence[str]: ...
 
 
+class Copy(Protocol):
+    """An exact copy of a stream in host memory."""
+
+    @property
+    def bytes(self) -> int: ...
+
+
 class Engine(Protocol):
     """Raises models.errors.EngineError for what it refuses; anything else it raises is fatal."""
 
@@ -86,9 +98,25 @@ class Engine(Protocol):
         event_id: str,
     ) -> Change: ...
 
-    def step(self, stream: Any, interrupted: Callable[[], bool] = ...) -> EngineBlock | None: ...
+    def step(
+        self,
+        stream: Any,
+        interrupted: Callable[[], bool] = ...,
+        *,
+        check: Callable[[Tensor, Frames], str | None] = ...,
+    ) -> EngineBlock | None: ...
 
     def commit(self, stream: Any) -> None: ...
+
+    def save(self, stream: Any) -> Copy: ...
+
+    def restore(self, journal: Journal, latents: LatentSource, block: int, *, snapshot: Any = None) -> Any: ...
+
+    def rewind(
+        self, stream: Any, latents: LatentSource, block: int, *, same_noise: bool = ..., take: int | None = ...
+    ) -> int: ...
+
+    def take_back(self, stream: Any, latents: LatentSource, block: int, *, snapshot: Any = None) -> None: ...
 
     def close(self, stream: Any) -> None: ...
 

@@ -46,15 +46,16 @@ class Look:
 
 
 class BlockGuard:
-    """One take's guard. `check` looks and remembers nothing; `accept` remembers the block that left."""
+    """One take's guard. `check` looks at a block; `accept` remembers the one that was looked at last."""
 
     def __init__(self) -> None:
+        self._look: Look | None = None
         self._looks: deque[Look] = deque(maxlen=REMEMBERED)
         self._latents: Tensor | None = None
 
     def check(self, latents_FCHW: Tensor, frames_THW3: Frames) -> str | None:
         """What is wrong with a block: `black`, `saturated` or `frozen`; None if nothing is."""
-        look = look_at(frames_THW3)
+        look = self._look = look_at(frames_THW3)
         if is_black(look) and not any(is_black(past) for past in self._looks):
             return "black"
         most = max((past.clipped for past in self._looks), default=0.0)
@@ -64,10 +65,11 @@ class BlockGuard:
             return "frozen"
         return None
 
-    def accept(self, latents_FCHW: Tensor, frames_THW3: Frames) -> None:
-        """The block is good and leaves."""
-        self._looks.append(look_at(frames_THW3))
-        self._latents = latents_FCHW
+    def accept(self, latents_FCHW: Tensor) -> None:
+        """The block leaves. One that was given, and so not looked at, is only the past of what comes."""
+        if self._look is not None:
+            self._looks.append(self._look)
+        self._look, self._latents = None, latents_FCHW
 
     def forget(self) -> None:
         """The session goes on from elsewhere: what was made last is not the past of what comes."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from models.errors import RestoreError, WeightsError
 from models.weights import read_safetensors, write_safetensors
 from service.latent_files import TENSOR, latent_path, opening_path, session_folder
 from service.worker.history import History
@@ -38,7 +39,7 @@ class LatentFiles:
             self._write(opening_path(self._root, self._session, block=block), latents)
 
     def read(self, sequence: int) -> Tensor:
-        """Raises KeyError where there is no file, WeightsError where it is damaged."""
+        """Raises KeyError where there is no file, RestoreError where it is damaged."""
         kept = self._unstored.get(sequence)
         return kept if kept is not None else _read(latent_path(self._root, self._session, sequence=sequence))
 
@@ -66,4 +67,7 @@ class CourseLatents:
 def _read(path: Path) -> Tensor:
     if not path.is_file():
         raise KeyError(path.name)
-    return read_safetensors(path).tensors[TENSOR]
+    try:
+        return read_safetensors(path).tensors[TENSOR]
+    except WeightsError as error:
+        raise RestoreError(f"latents cannot be read: {error}", field="latents") from error

@@ -10,18 +10,21 @@ import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Any, Protocol, assert_never
+
+import torch
 
 from models.errors import EngineError
 from service.channel import Arrival
 from service.errors import ErrorCode
 from service.ipc import Event, Facts
-from service.worker.engine import Engine
+from service.worker.engine import Engine, EngineBlock, Frames
 from service.worker.media import ChannelBroken, ChunkFailed, ChunkSent, MediaThreads, Report
 from service.worker.reading import reading_warnings
 from service.worker.session import Session
 from service.worker.settings import WorkerSettings
-from service.worker.table import SessionTable, weighted
+from service.worker.streams import weighted
+from service.worker.table import SessionTable
 
 
 class Channel(Protocol):
@@ -42,6 +45,11 @@ class Progress:
     """Not resting: the loop has to move again soon."""
     blocks: int = 0
     sessions: int = 0
+
+
+def unguarded(_latents: torch.Tensor, _frames: Frames) -> str | None:
+    """The answer where the guard is turned off."""
+    return None
 
 
 class Loop:
@@ -89,31 +97,66 @@ class Loop:
         self._drain_asked = True
 
     def _make(self, session: Session) -> None:
-        table, stream = self._table, session.stream
+        table, began = self._table, self._clock()
         try:
-            self._hand_over(session)
-            with table.engaged(session):
-                block = self._engine.step(stream, interrupted=self._interrupted)
+            block = self._make_in_memory(session)
+            if session.ended:
+                return
             if block is not None:
-                self._media.submit(session.finish_block(block, now=self._clock()), timeout=self._settings.media_timeout)
                 self.progress.blocks += 1
+                table.streams.made(self._clock() - began)
+                table.scheduler.turn_blocks = table.streams.turn_blocks
             if session.stopping:
                 table.end(session, "stopped")
             elif session.complete:
                 table.end(session, "completed")
             elif block is not None:
-                self._engine.commit(stream)
+                self._commit(session)
         except EngineError as error:
             table.fail(session, code=error.code, message=str(error), field=error.field)
 
-    def _hand_over(self, session: Session) -> None:
+    def _make_in_memory(self, session: Session) -> EngineBlock | None:
+        """Where the device's memory is not enough, everything else gives way and it is tried once more."""
+        try:
+            return self._make_block(session)
+        except torch.OutOfMemoryError:
+            self._table.streams.spare(session)
+        try:
+            return self._make_block(session)
+        except torch.OutOfMemoryError:
+            self._table.fail(session, code=ErrorCode.OUT_OF_MEMORY, message="the device has no memory for its block")
+            return None
+
+    def _make_block(self, session: Session) -> EngineBlock | None:
+        table, margin = self._table, self._settings.unseen_margin
+        stream = table.streams.hold(session)
+        back = session.block_wanted_back(self._clock(), margin=margin)
+        if back is not None and not table.take_back(session, back, reason="prompt"):
+            return None
+        table.streams.keep_copy(session, unseen=session.unseen(self._clock(), margin=margin))
+        self._hand_over(session, stream)
+        check = session.guard.check if self._settings.guard else unguarded
+        with table.engaged(session):
+            block = self._engine.step(stream, interrupted=self._interrupted, check=check)
+        if block is not None:
+            job = session.finish_block(block, events=table.streams.news(session), now=self._clock())
+            self._media.submit(job, timeout=self._settings.media_timeout)
+        return block
+
+    def _commit(self, session: Session) -> None:
+        try:
+            self._engine.commit(self._table.streams.hold(session))
+        except torch.OutOfMemoryError:
+            self._table.streams.spare(session)  # the clean pass is run when the stream is brought back
+
+    def _hand_over(self, session: Session, stream: Any) -> None:
         """Give the engine the newest prompt that is due; the older ones it replaces are superseded."""
         due = session.begin_block(self._clock())
         for number, pending in enumerate(due):
             command = pending.command
             try:
                 change = self._engine.set_prompt(
-                    session.stream,
+                    stream,
                     weighted(command.prompts),
                     mode=command.mode,
                     sink=command.sink,
@@ -165,9 +208,9 @@ class Loop:
                 case ChunkSent(session=name, pts=pts, at=at):
                     if session := self._table.get(name):
                         session.sent(pts, at)
-                case ChunkFailed(session=name, message=message):
+                case ChunkFailed(session=name, code=code, message=message):
                     if session := self._table.get(name):
-                        self._table.fail(session, code=ErrorCode.INTERNAL_ERROR, message=message)
+                        self._table.fail(session, code=code, message=message)
                 case ChannelBroken(error=error):
                     raise error
                 case _:

@@ -1,8 +1,9 @@
 """Pixels to bytes, in threads of their own, and out of the worker in the order of each session.
 
 Knows frames, picture formats and lanes; knows nothing of the engine, pacing or what an interaction means. Invariants:
-what is put on a lane leaves it in the order in which its place was taken, whichever thread is ready first; the queue
-of work is bounded; a picture that cannot be encoded is reported and does not end the thread.
+what is put on a lane leaves it in the order in which its place was taken, whichever thread is ready first; a chunk
+leaves only after its latents are in their file; the queue of work is bounded; what cannot be encoded or stored is
+reported and does not end the thread.
 """
 
 import io
@@ -16,8 +17,10 @@ from typing import Any, TypeAlias
 
 from PIL import Image
 
+from service.errors import ErrorCode
 from service.ipc import Applied, Chunk, Event, Format, FrameSpan, IpcError, StageMilliseconds
 from service.worker.engine import EngineBlock, Frames
+from service.worker.latents import LatentFiles
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +84,11 @@ class EncodeJob:
     quality: int
     event_ids: tuple[str, ...]
     started_event_ids: tuple[str, ...]
+    events: tuple[str, ...]
+    """Of the journal, since the block before."""
     applications: tuple[Application, ...]
+    latents: LatentFiles
+    """Has the block's, under its sequence."""
     lead_seconds: float
     """Media made, this block included, less what is shown, when the block was finished."""
 
@@ -96,6 +103,7 @@ class ChunkSent:
 @dataclass(frozen=True, slots=True)
 class ChunkFailed:
     session: str
+    code: ErrorCode
     message: str
 
 
@@ -155,16 +163,25 @@ class MediaThreads:
 
     def _deliver(self, job: EncodeJob) -> None:
         started = time.perf_counter()
+        number = job.block.index
         try:
+            job.latents.store(job.sequence)
             lengths, payload = encode_frames(job.block.frames, job.format, quality=job.quality)
             sha256 = job.block.frames_sha256
+        except OSError as error:
+            self._give_up(job, ErrorCode.STORE_FAILED, f"the latents of block {number} could not be stored: {error}")
+            return
         except Exception as error:  # a thread's boundary: one session's picture must not end the thread
-            logger.exception("session %s: block %d cannot be encoded", job.session, job.block.index)
-            job.lane.fill(job.place, lambda _send, _now: None)
-            self._report(ChunkFailed(job.session, f"block {job.block.index} could not be encoded: {error}"))
+            logger.exception("session %s: block %d cannot be encoded", job.session, number)
+            self._give_up(job, ErrorCode.INTERNAL_ERROR, f"block {number} could not be encoded: {error}")
             return
         chunk = _chunk(job, lengths, payload, sha256, encode_ms=(time.perf_counter() - started) * 1000)
         job.lane.fill(job.place, lambda send, now: self._emit(job, chunk, send, now))
+
+    def _give_up(self, job: EncodeJob, code: ErrorCode, message: str) -> None:
+        """The session ends; nothing of this block leaves."""
+        job.lane.fill(job.place, lambda _send, _now: None)
+        self._report(ChunkFailed(job.session, code, message))
 
     def _emit(self, job: EncodeJob, chunk: Chunk, send: Send, now: float) -> None:
         for application in job.applications:
@@ -226,6 +243,7 @@ def _chunk(job: EncodeJob, lengths: list[int], payload: bytes, sha256: str, *, e
         event_ids=job.event_ids,
         started_event_ids=job.started_event_ids,
         completed_event_ids=tuple(block.completed),
+        events=job.events,
         lead_seconds=job.lead_seconds,
         timings=StageMilliseconds(
             text=timings.text,

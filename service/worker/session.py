@@ -2,16 +2,18 @@
 
 Knows messages and media time; knows nothing of tensors, threads or whose turn it is. Invariants: a state is only left
 for one that may follow it; exactly one terminal message (`Ended` or `Failed`) is reported, and it is the last one;
-media time rises by what was made and never falls, over cuts too.
+media time is the place in the video as it stands; chunk numbers only rise, also where the session goes back.
 """
 
 import logging
 from enum import Enum
-from typing import Any, assert_never
+from typing import assert_never
 
 from service.ipc import (
     Control,
     ControlApplied,
+    Discarded,
+    DiscardReason,
     Ended,
     EndReason,
     Facts,
@@ -19,12 +21,16 @@ from service.ipc import (
     Interact,
     Queued,
     Rejected,
+    Rewound,
     Start,
     Started,
     Superseded,
     Warned,
 )
 from service.worker.engine import EngineBlock
+from service.worker.guard import BlockGuard
+from service.worker.history import History
+from service.worker.latents import LatentFiles
 from service.worker.media import Application, EncodeJob, Lane
 from service.worker.pacing import Pace
 from service.worker.timeline import Pending, Refusal, Timeline, blocks_ahead
@@ -55,16 +61,26 @@ class Session:
     """Owned by the engine thread. What it reports goes over its lane, in order."""
 
     def __init__(
-        self, start: Start, *, facts: Facts, lane: Lane, pace: Pace, timeline: Timeline, arrived_at: float
+        self,
+        start: Start,
+        *,
+        facts: Facts,
+        lane: Lane,
+        pace: Pace,
+        timeline: Timeline,
+        latents: LatentFiles,
+        arrived_at: float,
     ) -> None:
         self.id = start.session
         self.state = SessionState.STARTING
-        self.stream: Any = None
         self.stopping = False
         """It ends as soon as the engine has let go of its stream."""
         self.interruptions = 0
         """Times that the block in the making was given up for a new prompt."""
-        self._start = start
+        self.history = History()
+        self.latents = latents
+        self.guard = BlockGuard()
+        self.start = start
         self._facts = facts
         self._lane = lane
         self._pace = pace
@@ -73,9 +89,11 @@ class Session:
         self._begun_at = arrived_at
         self._credits = start.credits
         self._quality = start.quality
+        self._next_sequence = 0 if start.course is None else start.course.sequence
         self._chunks = 0
         self._frames = 0
-        self._active: tuple[str, ...] = (start.event_id,) if start.event_id else ()
+        self._first: tuple[str, ...] = (start.event_id,) if start.event_id else ()
+        """What a session is under before a prompt has changed it."""
 
     # What the scheduler asks.
 
@@ -93,10 +111,9 @@ class Session:
 
     # Life.
 
-    def run(self, stream: Any, *, seed: int) -> None:
+    def run(self, *, seed: int) -> None:
         """The engine has its stream."""
         self._move(SessionState.RUNNING)
-        self.stream = stream
         facts = self._facts
         self._lane.post(
             Started(
@@ -139,21 +156,23 @@ class Session:
         """The viewer has reported its playhead."""
         self._pace.seen(position, at)
 
-    def control(self, command: Control, *, in_making: bool) -> None:
+    def control(self, command: Control, *, now: float, in_making: bool) -> None:
         """Pause, resume or set the quality. Pausing what is paused changes nothing, and is answered all the same.
 
         Args:
             in_making: a block of this session is being made; it is finished and sent before a pause.
         """
-        first = self._chunks
+        first = self._next_sequence
         match command.action:
             case "pause":
                 first += in_making
                 if self.state is not SessionState.PAUSED:
                     self._move(SessionState.PAUSED)
+                    self._pace.pause(now)
             case "resume":
                 if self.state is not SessionState.RUNNING:
                     self._move(SessionState.RUNNING)
+                    self._pace.resume(now)
             case "quality":
                 assert command.quality is not None, "the action `quality` comes with one"
                 self._quality = command.quality
@@ -180,6 +199,7 @@ class Session:
         except Refusal as error:
             self.reject(command.event_id, code=error.code, message=str(error), field=error.field)
             return False
+        self._pace.urge()
         block_seconds = self._facts.frames_per_block / self._facts.fps
         ahead = blocks_ahead(pending, position=self.position, block_seconds=block_seconds)
         self._lane.post(
@@ -192,12 +212,12 @@ class Session:
     @property
     def position(self) -> float:
         """Media seconds at which the next block, or the one in the making, begins."""
-        return self._frames / self._facts.fps
+        return self.history.frames / self._facts.fps
 
     @property
     def complete(self) -> bool:
         """The asked length is reached."""
-        limit = self._start.max_seconds
+        limit = self.start.max_seconds
         return limit is not None and self.position >= limit
 
     def begin_block(self, now: float) -> list[Pending]:
@@ -217,43 +237,102 @@ class Session:
         self._timeline.close(event_id)
         self.reject(event_id, code=code, message=message, field=field)
 
-    def finish_block(self, block: EngineBlock, *, now: float) -> EncodeJob:
+    def finish_block(self, block: EngineBlock, *, events: tuple[str, ...], now: float) -> EncodeJob:
         """Count the block and take its place in the order of what leaves."""
-        started, applications = self._apply(block)
-        self._pace.made(len(block.frames) / self._facts.fps)
-        job = EncodeJob(
+        applications = self._apply(block)
+        active = tuple(block.started[-1:]) or self.history.event_ids or self._first
+        sequence, pts, frames = self._next_sequence, self.position, len(block.frames)
+        self._pace.made(frames / self._facts.fps)
+        self.history.append(sequence, frames=frames, event_ids=active)
+        self.latents.keep(sequence, block.latents)
+        self.guard.accept(block.latents)
+        self.interruptions = 0
+        self._credits -= 1
+        self._next_sequence += 1
+        self._chunks += 1
+        self._frames += frames
+        return EncodeJob(
             session=self.id,
             lane=self._lane,
             place=self._lane.take_place(),
             block=block,
-            sequence=self._chunks,
-            pts=self.position,
+            sequence=sequence,
+            pts=pts,
             fps=self._facts.fps,
-            format=self._start.format,
+            format=self.start.format,
             quality=self._quality,
-            event_ids=self._active,
-            started_event_ids=started,
+            event_ids=active,
+            started_event_ids=tuple(application.event_id for application in applications),
+            events=events,
             applications=applications,
+            latents=self.latents,
             lead_seconds=self._pace.lead(now),
         )
-        self.interruptions = 0
-        self._credits -= 1
-        self._chunks += 1
-        self._frames += len(block.frames)
-        return job
 
-    def _apply(self, block: EngineBlock) -> tuple[tuple[str, ...], tuple[Application, ...]]:
+    def _apply(self, block: EngineBlock) -> tuple[Application, ...]:
         applications = []
-        if self._chunks == 0 and self._start.event_id:
-            applications.append(Application(self._start.event_id, self._arrived_at, self._begun_at))
+        if self._chunks == 0 and self.start.event_id and self.start.course is None:
+            applications.append(Application(self.start.event_id, self._arrived_at, self._begun_at))
         for event_id in block.started:
             pending = self._timeline.close(event_id)
             if pending is not None:
                 applications.append(Application(pending.event_id, pending.arrived_at, self._begun_at))
-        started = tuple(application.event_id for application in applications)
-        if started:
-            self._active = started[-1:]
-        return started, tuple(applications)
+        return tuple(applications)
+
+    # Going back.
+
+    @property
+    def watched(self) -> bool:
+        """Somebody watches by the clock, so that there is something on screen and something that is not yet."""
+        return self.start.pacing == "realtime"
+
+    @property
+    def speculates(self) -> bool:
+        """It is made further ahead than the settings' lead, so that a new prompt has something to take back."""
+        return self.watched and self.start.buffer_seconds > 0
+
+    def unseen(self, now: float, *, margin: float) -> int:
+        """The first block that nobody sees in `margin` seconds; the next one where nobody watches by the clock."""
+        shown = self._pace.shown(now)
+        return len(self.history) if shown is None else self.history.after((shown + margin) * self._facts.fps)
+
+    def block_wanted_back(self, now: float, *, margin: float) -> int | None:
+        """Where to go back to for the prompts that wait; None where all that was made stays."""
+        wanted = self._timeline.wanted() if self.speculates else []
+        if not wanted:
+            return None
+        block = max(self.unseen(now, margin=margin), self.history.after(min(wanted) * self._facts.fps))
+        return block if block < len(self.history) else None
+
+    def taken_back(self, block: int, *, reason: DiscardReason) -> None:
+        """The engine stands at the end of `block` - 1 again; what was made after it is not to be shown."""
+        self._discard(block, block=block, reason=reason)
+        self._pace.take_back(self.position)
+        self._timeline.gone_back(self.position, lost=False)
+
+    def rewound(self, block: int, *, take: int, event_id: str, now: float) -> None:
+        """The engine stands at the end of `block` - 1, and `take` begins there; what was seen of the rest was seen."""
+        self._discard(max(block, self.unseen(now, margin=0.0)), block=block, reason="rewind")
+        self._pace.jump(self.position, now)
+        self._timeline.gone_back(self.position, lost=True)
+        self._lane.post(
+            Rewound(session=self.id, block=block, take=take, sequence=self._next_sequence, event_id=event_id)
+        )
+
+    def _discard(self, first: int, *, block: int, reason: DiscardReason) -> None:
+        """Forget the blocks from `block` on; the chunks of those from `first` on have not been seen."""
+        if first < len(self.history):
+            self._lane.post(
+                Discarded(
+                    session=self.id,
+                    from_sequence=self.history[first].sequence,
+                    next_sequence=self._next_sequence,
+                    block=block,
+                    reason=reason,
+                )
+            )
+        self.history.cut(block)
+        self.guard.forget()
 
     def warn(self, warning: Warned) -> None:
         """Say something that stops nothing."""

@@ -48,11 +48,22 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     threads: int
     encoder_threads: int
     memory_budget_bytes: int | None
+    store_dir: str
+    """Where the latents of sessions are kept (`service/latent_files.py`)."""
     max_sessions: int
+    """More than the device has memory for take turns on it."""
+    copy_bytes: int | None
+    """Host memory for copies of streams; None: what the memory plan leaves for them."""
+    turn_blocks: int
+    """Most blocks in a row that an unpaced session makes where sessions take turns on the device."""
+    guard: bool
+    """Hold every block against what black, saturated or frozen pictures look like."""
     interaction_queue: int
     session_credits: int
     lead_blocks: float
     playback_patience: float
+    unseen_margin: float
+    """Seconds of media behind the playhead that are on their way to the screen, and not taken back."""
     interrupts_per_block: int
     """Times that one block may be given up for a newer prompt; 0 turns it off."""
     heartbeat_interval: float

@@ -1,8 +1,8 @@
 """The sessions that are open in this worker, and what each command does to them.
 
-Knows commands, sessions and how the engine opens and closes a stream; knows nothing of blocks, encoding or the
-channel. Invariants: whatever `start` opened on the engine is closed exactly once; a command that comes between two
-passes never touches the engine, so it may be obeyed there at once or has to wait for the end of the block.
+Knows commands, sessions and their streams; knows nothing of encoding or the channel. Invariants: whatever `start`
+opened is closed exactly once; a command that comes between two passes never touches the engine, so it may be obeyed
+there at once or has to wait for the end of the block.
 """
 
 import logging
@@ -10,20 +10,38 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import assert_never
 
+import torch
+
 from models.errors import EngineError
-from models.journal import PromptEvent, WeightedPrompt, check_event
+from models.journal import PromptEvent, check_event
 from service.channel import Arrival
-from service.errors import ErrorCode
-from service.ipc import Control, Credit, EndReason, Facts, Interact, Playback, Prompt, Shutdown, Start, Stop
+from service.errors import ConfigError, ErrorCode
+from service.ipc import (
+    Command,
+    Control,
+    Credit,
+    DiscardReason,
+    EndReason,
+    Facts,
+    Interact,
+    Playback,
+    Rewind,
+    Shutdown,
+    Start,
+    Stop,
+)
 from service.worker.engine import Engine
+from service.worker.latents import LatentFiles
 from service.worker.media import Lane, Send
 from service.worker.pacing import Pace, RealtimePace, UnpacedPace
 from service.worker.reading import reading_warnings
 from service.worker.scheduler import Scheduler
 from service.worker.session import Session
 from service.worker.settings import WorkerSettings
+from service.worker.streams import Streams, weighted
 from service.worker.timeline import Refusal, Timeline
 
 logger = logging.getLogger(__name__)
@@ -45,6 +63,13 @@ class SessionTable:
         """Whose block is being made."""
         self.unwanted = False
         """The block in the making is to be given up."""
+        self.streams = Streams(
+            engine,
+            places=facts.max_streams,
+            copy_bytes=facts.plan.host_budget_bytes if settings.copy_bytes is None else settings.copy_bytes,
+            longest_turn=settings.turn_blocks,
+            urgency=self._urgency,
+        )
         self._engine = engine
         self._facts = facts
         self._settings = settings
@@ -84,10 +109,24 @@ class SessionTable:
     def obey_while_making(self, arrivals: Sequence[Arrival]) -> None:
         """Between two passes: what needs the engine, and everything behind it, waits for `obey`."""
         for arrival in arrivals:
-            if self._deferred or isinstance(arrival.command, Start | Shutdown):
+            if self._deferred or self._needs_engine(arrival.command):
                 self._deferred.append(arrival)
             else:
                 self._obey(arrival)
+
+    def _needs_engine(self, command: Command) -> bool:
+        """It waits for the end of the block; one that takes blocks of the same session back has it given up."""
+        match command:
+            case Start() | Shutdown():
+                return True
+            case Rewind() | Control(action="pause"):
+                session = self._open.get(command.session)
+                if session is None or (isinstance(command, Control) and not session.watched):
+                    return False
+                self.unwanted |= session is self.making
+                return True
+            case _:
+                return False
 
     def _obey(self, arrival: Arrival) -> None:
         command = arrival.command
@@ -106,7 +145,9 @@ class SessionTable:
             case Credit(chunks=chunks):
                 session.grant(chunks)
             case Control():
-                session.control(command, in_making=session is self.making)
+                self._control(session, command)
+            case Rewind():
+                self._rewind(session, command)
             case Playback(position=position):
                 session.seen(position, arrival.at)
             case Stop():
@@ -127,6 +168,38 @@ class SessionTable:
             session.interruptions += 1
             self.unwanted = True
 
+    def _control(self, session: Session, command: Control) -> None:
+        if command.action == "pause" and session is not self.making:
+            back = session.unseen(self._clock(), margin=self._settings.unseen_margin)
+            if not self.take_back(session, back, reason="pause"):
+                return
+        session.control(command, now=self._clock(), in_making=session is self.making)
+
+    def take_back(self, session: Session, block: int, *, reason: DiscardReason) -> bool:
+        """Let go of what is made from `block` on. False: the session could not go back, and has ended."""
+        if block >= len(session.history):
+            return True
+        try:
+            self.streams.take_back(session, block)
+        except EngineError as error:
+            self.fail(session, code=error.code, message=str(error), field=error.field)
+            return False
+        session.taken_back(block, reason=reason)
+        return True
+
+    def _rewind(self, session: Session, command: Rewind) -> None:
+        made = len(session.history)
+        if not 0 <= command.block <= made:
+            message = f"expected a block of 0..{made} to go back to, got {command.block}"
+            session.reject(command.event_id, code=ErrorCode.FORK_POINT_INVALID, message=message, field="block")
+            return
+        try:
+            take = self.streams.rewind(session, command.block, take=command.take)
+        except EngineError as error:
+            self.fail(session, code=error.code, message=str(error), field=error.field)
+            return
+        session.rewound(command.block, take=take, event_id=command.event_id, now=self._clock())
+
     def _stop(self, session: Session) -> None:
         session.stopping = True
         if session is self.making:
@@ -137,27 +210,47 @@ class SessionTable:
     # Opening and ending.
 
     def _start(self, start: Start, arrived_at: float) -> None:
-        lane = Lane(self._send, clock=self._clock)
         session = Session(
             start,
             facts=self._facts,
-            lane=lane,
+            lane=Lane(self._send, clock=self._clock),
             pace=self._pace(start, arrived_at),
             timeline=Timeline(self._settings.interaction_queue),
+            latents=LatentFiles(Path(self._settings.store_dir), start.session),
             arrived_at=arrived_at,
         )
         seed = secrets.randbelow(2**63) if start.seed is None else start.seed
         try:
             self._admit(start)
-            stream = self._engine.start(weighted(start.prompts), seed=seed)
+            seed = self._open_stream(session, seed)
         except (Refusal, EngineError) as error:
+            self.streams.close(session)
             session.fail(error.code, str(error), field=error.field)
         else:
             self._open[session.id] = session
             self.scheduler.add(session)
-            session.run(stream, seed=seed)
+            session.run(seed=seed)
             for warning in reading_warnings(self._engine, session.id, prompts=start.prompts, event_id=start.event_id):
                 session.warn(warning)
+
+    def _open_stream(self, session: Session, seed: int) -> int:
+        """Raises EngineError, or Refusal where files or memory are not to be had."""
+        try:
+            return self.streams.open(session, seed=seed)
+        except torch.OutOfMemoryError:
+            self.streams.close(session)
+            self.streams.spare(session)
+        except (OSError, ConfigError) as error:
+            raise Refusal(ErrorCode.STORE_FAILED, f"the session's files cannot be written: {error}") from error
+        session.history.cut(0)
+        try:
+            return self.streams.open(session, seed=seed)
+        except torch.OutOfMemoryError as error:
+            raise Refusal(ErrorCode.OUT_OF_MEMORY, "the device has no memory left for another stream") from error
+
+    def _urgency(self, session: Session) -> tuple[float, ...]:
+        """The largest is to wait longest for its next block."""
+        return (float(not session.ready), session.deadline, self.scheduler.last_turn(session))
 
     def _admit(self, start: Start) -> None:
         """Raises Refusal for what this worker cannot do."""
@@ -183,12 +276,19 @@ class SessionTable:
     def _pace(self, start: Start, arrived_at: float) -> Pace:
         if start.pacing == "none":
             return UnpacedPace(opened_at=arrived_at)
-        block_seconds = self._facts.frames_per_block / self._facts.fps
-        lead, patience = self._settings.lead_blocks * block_seconds, self._settings.playback_patience
-        return RealtimePace(lead, patience=patience, opened_at=arrived_at)
+        fps = self._facts.fps
+        block_seconds = self._facts.frames_per_block / fps
+        frames = sum(block.frames for block in start.course.blocks) if start.course is not None else 0
+        return RealtimePace(
+            max(self._settings.lead_blocks * block_seconds, start.buffer_seconds),
+            patience=self._settings.playback_patience,
+            opened_at=arrived_at,
+            extra=block_seconds,
+            position=frames / fps,
+        )
 
     def end(self, session: Session, reason: EndReason) -> None:
-        session.end(reason, journal=session.stream.journal.to_json())
+        session.end(reason, journal=self.streams.journal(session).to_json())
         self._close(session)
 
     def fail(self, session: Session, *, code: str, message: str, field: str | None = None) -> None:
@@ -203,7 +303,7 @@ class SessionTable:
         assert session is not self.making, "a stream is not closed while its block is being made"
         del self._open[session.id]
         self.scheduler.remove(session)
-        self._engine.close(session.stream)
+        self.streams.close(session)
 
 
 def _as_event(command: Interact) -> PromptEvent:
@@ -215,7 +315,3 @@ def _as_event(command: Interact) -> PromptEvent:
         transition_chunks=command.transition_chunks,
         event_id=command.event_id,
     )
-
-
-def weighted(prompts: Sequence[Prompt]) -> tuple[WeightedPrompt, ...]:
-    return tuple(WeightedPrompt(prompt.text, prompt.weight) for prompt in prompts)

@@ -36,6 +36,11 @@ ENGINE_CODES = (
     "transition_invalid",
     "position_limit",
     "restore_mismatch",
+    "out_of_memory",
+    "guard_not_finite",
+    "guard_black",
+    "guard_saturated",
+    "guard_frozen",
     "engine_error",
 )
 

@@ -1,8 +1,12 @@
 """A loop over fakes, and the commands that tests of the loop and of its table play on it."""
 
 import functools
+import shutil
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -20,27 +24,28 @@ from service.ipc import (
 )
 from service.worker.loop import Loop
 from service.worker.settings import WorkerSettings
-from tests.service.worker.fakes import (
-    FACTS,
-    SETTINGS,
-    Clock,
-    FakeChannel,
-    FakeEngine,
-    FakeStream,
-)
+from tests.service.worker.fake_engine import FakeEngine, FakeStream
+from tests.service.worker.fakes import FACTS, SETTINGS, Clock, FakeChannel
 
 PATIENCE = 5.0
 
 
 class Stage:
-    """A loop over fakes. Whenever it would rest, what was made has left, and the next act is played; then it ends."""
+    """A loop over fakes. Whenever it would rest, what was made has left, and the next act is played; then it ends.
 
-    def __init__(self, **changes: object) -> None:
+    `places`: streams that memory is for. Its folder goes with it.
+    """
+
+    def __init__(self, *, places: int = 4096, store: Path | None = None, **changes: object) -> None:
+        self.store = Path(tempfile.mkdtemp()) if store is None else store
+        if store is None:
+            weakref.finalize(self, shutil.rmtree, self.store, ignore_errors=True)
         self.clock = Clock()
         self.engine = FakeEngine()
         self.channel = FakeChannel(self.clock)
-        settings: WorkerSettings = msgspec.structs.replace(SETTINGS, **changes)
-        self.loop = Loop(self.engine, FACTS, settings=settings, channel=self.channel, clock=self.clock)
+        settings: WorkerSettings = msgspec.structs.replace(SETTINGS, store_dir=str(self.store), **changes)
+        facts = msgspec.structs.replace(FACTS, max_streams=places)
+        self.loop = Loop(self.engine, facts, settings=settings, channel=self.channel, clock=self.clock)
         self.channel.script = self._rest
         self._acts: list[Callable[[], None]] = []
 

@@ -20,14 +20,7 @@ from service.ipc import (
     Stop,
     Superseded,
 )
-from tests.service.worker.fakes import (
-    FIRST_FRAMES,
-    FPS,
-    FRAMES_PER_BLOCK,
-    PASSES,
-    FakeStream,
-    fake_frames,
-)
+from tests.service.worker.fake_engine import FIRST_FRAMES, FPS, FRAMES_PER_BLOCK, PASSES, FakeStream, fake_frames
 from tests.service.worker.stage import Stage, at_pass, interact, start
 
 
@@ -38,8 +31,8 @@ def test_a_session_makes_what_its_credits_allow_and_ends_when_stopped() -> None:
     assert [chunk.sequence for chunk in stage.chunks()] == list(range(5))
     assert [chunk.pts for chunk in stage.chunks()] == [0.0, *[(2 + 4 * n) / FPS for n in range(4)]]
     frames = FIRST_FRAMES + 4 * FRAMES_PER_BLOCK
-    assert sent[-1] == Ended(session="s", reason="stopped", chunks=5, frames=frames, journal='{"events": [[0, "p"]]}')
     (stream,) = stage.engine.streams
+    assert sent[-1] == Ended(session="s", reason="stopped", chunks=5, frames=frames, journal=stream.journal.to_json())
     assert (stream.closed, stream.committed) == (True, 5)
 
 

@@ -2,15 +2,22 @@
 
 import hashlib
 import io
+import shutil
+import tempfile
 import threading
+import weakref
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from service.errors import ErrorCode
 from service.ipc import Applied, Chunk, Ended, Event, Format, IpcError
+from service.latent_files import latent_path
 from service.worker.engine import Frames
+from service.worker.latents import LatentFiles
 from service.worker.media import (
     Application,
     ChannelBroken,
@@ -23,7 +30,8 @@ from service.worker.media import (
     Report,
     encode_frames,
 )
-from tests.service.worker.fakes import FPS, Clock, FakeBlock, fake_frames
+from tests.service.worker.fake_engine import FPS, FakeBlock, fake_frames
+from tests.service.worker.fakes import Clock
 
 PATIENCE = 5.0
 
@@ -85,8 +93,11 @@ class Studio:
     clock: Clock = field(default_factory=Clock)
     sent: list[Event] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
+    root: Path = field(default_factory=lambda: Path(tempfile.mkdtemp()))
 
     def __post_init__(self) -> None:
+        weakref.finalize(self, shutil.rmtree, self.root, ignore_errors=True)
+        self.latents = LatentFiles(self.root, "s")
         self.lane = Lane(self.sent.append, clock=self.clock)
         self.media = MediaThreads(
             self.threads, queue_size=self.queue_size, report=self.reports.append, clock=self.clock
@@ -95,11 +106,15 @@ class Studio:
     def job(
         self, number: int, *, block: FakeBlock | None = None, applications: tuple[Application, ...] = ()
     ) -> EncodeJob:
+        block = block or FakeBlock(number, fake_frames(7, "p", number, 4), (), ())
+        self.latents.keep(number, block.latents)
         return EncodeJob(
             session="s",
             lane=self.lane,
             place=self.lane.take_place(),
-            block=block or FakeBlock(number, fake_frames(7, "p", number, 4), (), ()),
+            block=block,
+            events=(),
+            latents=self.latents,
             sequence=number,
             pts=number * 0.5,
             fps=FPS,
@@ -218,3 +233,23 @@ def _decode(lengths: list[int], payload: bytes, format: Format, shape: tuple[int
         pictures.append(np.asarray(Image.open(io.BytesIO(payload[offset : offset + length])).convert("RGB")))
         offset += length
     return np.stack(pictures)
+
+
+def test_a_chunk_leaves_when_its_latents_are_in_their_file() -> None:
+    studio = Studio()
+    whole: list[bool] = []
+    studio.lane = Lane(lambda _event: whole.append(latent_path(studio.root, "s", sequence=0).is_file()))
+    studio.media.submit(studio.job(0), timeout=PATIENCE)
+    studio.media.close(PATIENCE)
+    assert whole == [True]
+
+
+def test_a_chunk_whose_latents_cannot_be_stored_does_not_leave() -> None:
+    studio = Studio()
+    (studio.root / "latents").write_text("a file where the folder should be")
+    studio.media.submit(studio.job(0), timeout=PATIENCE)
+    studio.media.close(PATIENCE)
+    assert studio.sent == []
+    (report,) = studio.reports
+    assert isinstance(report, ChunkFailed)
+    assert report.code is ErrorCode.STORE_FAILED

@@ -3,7 +3,7 @@
 from service.errors import WarningCode
 from service.ipc import Prompt
 from service.worker.reading import reading_warnings
-from tests.service.worker.fakes import TEXT_LENGTH, FakeEngine
+from tests.service.worker.fake_engine import TEXT_LENGTH, FakeEngine
 
 
 def test_a_prompt_that_is_read_whole_is_not_spoken_of() -> None:

@@ -5,7 +5,8 @@ import pytest
 
 from service.worker.settings import WorkerSettings
 from service.worker.warmup import LoaderError, load_engine, warm_up
-from tests.service.worker.fakes import FIRST_FRAMES, FPS, FRAMES_PER_BLOCK, SETTINGS, FakeEngine, FakeStream
+from tests.service.worker.fake_engine import FIRST_FRAMES, FPS, FRAMES_PER_BLOCK, FakeEngine, FakeStream
+from tests.service.worker.fakes import SETTINGS
 
 
 def test_two_blocks_and_a_recache_are_made_and_the_stream_is_closed() -> None:
