@@ -20,6 +20,7 @@ from models.fill import compare
 from models.fingerprint import device_name
 from models.licences import require_accepted
 from models.load import LoadOptions, pick_device, plan_loading, with_decoder
+from models.lora import LoraSource, read_lora
 from models.pieces import make_decoder, make_umt5, stand_in_tokenizer
 from models.presets import ModelFile, Preset, Role
 from models.quantize import check_quantize
@@ -73,6 +74,8 @@ def diagnose(preset: Preset, options: LoadOptions, *, sums: bool = True, read: R
         yield _sums(preset, model_dir, read) if sums else Check("sums", "unknown", ("not computed, as asked",))
     if there.verdict == packages.verdict == "ok":
         yield _shapes(preset, model_dir)
+    if options.adapters:
+        yield _check("adapters", lambda: _adapters(preset, options))
 
 
 def _check(name: str, look: Callable[[], list[str]]) -> Check:
@@ -203,6 +206,14 @@ def _shape_problems(preset: Preset, model_dir: Path) -> Iterator[str]:
             yield from look(preset, model_dir)
         except EngineError as error:
             yield str(error)
+
+
+def _adapters(preset: Preset, options: LoadOptions) -> list[str]:
+    found = []
+    for source in options.adapters:
+        lora = read_lora(LoraSource(path=source.path), preset.transformer)
+        found.append(f"{source.name}: {len(lora.targets)} layers, {lora.nbytes} bytes")
+    return found
 
 
 def _text_encoder_problems(preset: Preset, model_dir: Path) -> Iterator[str]:

@@ -5,28 +5,25 @@ fail.
 """
 
 import json
-from pathlib import Path
-from typing import Never, cast, get_args
+from typing import Never
 
 import typer
 from tqdm import tqdm
 
-from models.attention import Kernel
+from models.adapters import parse_adapter
 from models.diagnosis import Check, diagnose
 from models.load import LoadOptions
-from models.presets import Decoder, ModelFile
-from models.quantize import Quantize
+from models.presets import ModelFile
 from service.commands.failures import ExitCode
-from service.commands.options import DoctorOptions, OptionError
-from service.commands.presets import find_preset
+from service.commands.options import DoctorOptions
+from service.commands.presets import NamedPreset, find_preset
 
 
 def run_doctor(options: DoctorOptions) -> None:
-    """Leaves with code 1 if something would fail. Raises PresetError, ConfigError or OptionError."""
-    found = find_preset(options.preset, options)
-    asked = load_options(options, model_dir=found.model_dir, preset_dir=found.preset_dir)
+    """Leaves with code 1 if something would fail. Raises PresetError or ConfigError."""
+    found = find_preset(options.preset, options, settings=_settings(options))
     checks = []
-    for check in diagnose(found.preset, asked, sums=not options.quick, read=_Bars()):
+    for check in diagnose(found.preset, as_served(found), sums=not options.quick, read=_Bars()):
         checks.append(check)
         for line in lines_of(check):
             typer.echo(line, err=options.json)
@@ -39,24 +36,29 @@ def run_doctor(options: DoctorOptions) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def load_options(options: DoctorOptions, *, model_dir: Path, preset_dir: Path | None) -> LoadOptions:
-    """As the service would load it. Raises OptionError for a kind that there is not."""
-    decoder = None if options.decoder is None else _one_of(get_args(Decoder), options.decoder, "decoder")
+def _settings(options: DoctorOptions) -> dict[str, object]:
+    return {
+        "device": options.device,
+        "decoder": options.decoder,
+        "quantize": options.quantize,
+        "attention": options.attention,
+        "memory_budget_bytes": options.memory_budget,
+    }
+
+
+def as_served(found: NamedPreset) -> LoadOptions:
+    """How the service would load it. Raises ConfigError."""
+    config = found.config
     return LoadOptions(
-        device=options.device,
-        kernel=cast(Kernel, _one_of(get_args(Kernel), options.attention, "attention")),
-        decoder=cast(Decoder | None, decoder),
-        quantize=cast(Quantize, _one_of(get_args(Quantize), options.quantize, "quantize")),
-        memory_budget_bytes=options.memory_budget,
-        model_dir=model_dir,
-        preset_dir=preset_dir,
+        device=config.device,
+        kernel=config.attention,
+        decoder=config.decoder,
+        quantize=config.quantize,
+        adapters=tuple(parse_adapter(text) for text in config.adapters),
+        memory_budget_bytes=config.memory_budget_bytes,
+        model_dir=found.model_dir,
+        preset_dir=config.preset_dir,
     )
-
-
-def _one_of(known: tuple[str, ...], given: str, field: str) -> str:
-    if given not in known:
-        raise OptionError(f"expected one of {', '.join(known)}, not {given!r}", code="field_choice", field=field)
-    return given
 
 
 def lines_of(check: Check) -> list[str]:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from models.presets import get_preset
 from service.cli import app
 from service.commands.options import OptionError
+from service.errors import ConfigError
 from tests.models.release import FILES, NAME, write_files, write_preset
 
 
@@ -169,11 +170,23 @@ def test_what_does_not_fit_this_machine_is_found_first(installed: Path) -> None:
     assert (code, first) == (1, "quantisation")
 
 
+def test_adapters_of_the_settings_are_looked_at(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = installed / "models" / FILES["lora"]
+    monkeypatch.setenv("LONGTAKE_ADAPTERS", f"style={path}:0.5")
+    code, said, first = doctor(installed, "--quick")
+    assert (code, first) == (0, None)
+    assert said["adapters"][1].startswith("style: 20 layers")
+    monkeypatch.setenv("LONGTAKE_ADAPTERS", f"style={installed}/none.pt")
+    code, said, first = doctor(installed, "--quick")
+    assert (code, first) == (1, "adapters")
+    assert "none.pt: expected a file of weights, found none" in said["adapters"][1]
+
+
 def test_options_that_cannot_be_are_refused(installed: Path) -> None:
     for words, field in ((("--attention", "best"), "attention"), (("--decoder", "huge"), "decoder")):
         error = run(installed, "doctor", *words).exception
-        assert isinstance(error, OptionError)
-        assert (error.code, error.field) == ("field_choice", field)
+        assert isinstance(error, ConfigError)
+        assert f"setting {field} is" in str(error)
     error = run(installed, "download", "--from", str(installed / "nowhere")).exception
     assert isinstance(error, OptionError)
     assert (error.code, error.field) == ("folder_missing", "from")
