@@ -115,6 +115,7 @@ class Hearing:
         if row.block > len(self.track):
             message = f"The engine sent block {row.block} where {len(self.track)} was due."
             raise SessionError(ErrorCode.INTERNAL_ERROR, message)
+        chunk = Reply(translate.chunk_metadata(event), payload=event.payload)
         await self.services.store.append_chunk(event.session, row, events=event.events)
         audience.next_sequence += 1
         self.track.append(row, event.event_ids)
@@ -122,7 +123,7 @@ class Hearing:
         if event.take == self.take:
             self.take = None
         self.pulse.made(event, self.services.clock())
-        audience.say(Reply(translate.chunk_metadata(event), payload=event.payload))
+        audience.say(chunk)
 
     async def _discarded(self, event: ipc.Discarded) -> None:
         following = self.audience.next_sequence

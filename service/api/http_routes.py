@@ -35,7 +35,11 @@ class ApiState:
         self.hubs = Hubs(services)
         self.connections = Connections(services.config.max_connections)
         self.started_at = time.monotonic()
-        readings = Readings(self._gauges, lambda: {str(kind): count for kind, count in self.worker.losses.items()}, build={"version": installed_version()})
+        readings = Readings(
+            self._gauges,
+            lambda: {str(kind): count for kind, count in self.worker.losses.items()},
+            build={"version": installed_version()},
+        )
         services.metrics.registry.register(readings)
 
     async def drain(self) -> None:

@@ -163,6 +163,7 @@ class SessionHub:
 
     def _returned(self) -> None:
         self._left_at = None
+        self._meter.abandoned = False
         self._news.put_nowait(_Look())
 
     def look(self) -> None:
@@ -179,6 +180,7 @@ class SessionHub:
 
     def _abandoned(self, *, for_good: bool) -> None:
         self._left_at = self._services.clock()
+        self._meter.abandoned = True
         stop = not self._opening.message.unattended and (for_good or not self._began)
         self._news.put_nowait(_Look(stop=stop))
 

@@ -67,6 +67,8 @@ class SessionMeter:
 
     def __init__(self, metrics: Metrics, now: float) -> None:
         self._metrics = metrics
+        self.abandoned = False
+        """It ends because its director left it."""
         self._asked_at = now
         self._admitted_at: float | None = None
         self._first_at: float | None = None
@@ -100,7 +102,7 @@ class SessionMeter:
         """The session's last word."""
         if self._admitted_at is None:
             return
-        self._metrics.session_ends.labels(_reason(last)).inc()
+        self._metrics.session_ends.labels("client_gone" if self.abandoned else _reason(last)).inc()
         self._metrics.session_seconds.observe(now - self._admitted_at)
         if self._first_at is not None and self._last_at > self._first_at:
             ratio = (self._media - self._first_media) / (self._last_at - self._first_at)

@@ -1,8 +1,8 @@
 """What a session said lately, in order, for all who listen: each reads it at a pace of its own, or again.
 
 It knows nothing of sockets or of the worker. Invariants: what is said once is kept once, however many listen; it keeps
-no more than `seconds` and `max_bytes` of media, but the newest `keep_chunks` chunks always; a listener that asks for
-what is no longer kept is told so, and is never given a later chunk instead without a word.
+no more than `seconds` and `max_bytes` of media, but the newest `keep_chunks` chunks always; nobody is given a later
+chunk instead of one that is no longer kept without a word.
 """
 
 import itertools
@@ -14,6 +14,8 @@ from service.api.reply import Reply, thin
 from service.protocol import encode_message
 from service.protocol.client import SlowConsumer
 from service.protocol.server import ChunkMetadata, VideoDiscard
+
+_MOST_ENTRIES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Replay:
         self._newest_chunk = -1
         self._gone = first - 1
         """The last chunk that is not kept; what was taken back counts with what told so."""
+        self._whole_from = 0
+        """Chunks before this place have lost their frames."""
         self.floor = 0
         self.bytes = 0
         self.media_seconds = 0.0
@@ -79,7 +83,8 @@ class Replay:
         for index, entry in enumerate(self._entries):
             if entry is not None and entry.chunk is not None and entry.chunk.sequence >= from_sequence:
                 self._entries[index] = None
-                self._count(entry, -1)
+                if entry.chunk.num_frames:
+                    self._count(entry, -1)
         places = (self.floor + index for index, entry in enumerate(self._entries) if entry and entry.chunk)
         self._newest_chunk = max(places, default=-1)
 
@@ -88,10 +93,10 @@ class Replay:
         return self._entries[place - self.floor]
 
     def after(self, sequence: int) -> int:
-        """The place behind chunk `sequence`, or behind those before it."""
+        """The place behind chunk `sequence`, or behind those before it, from which all chunks are whole."""
         for index in range(len(self._entries) - 1, -1, -1):
             entry = self._entries[index]
-            if entry is not None and entry.chunk is not None and entry.chunk.sequence <= sequence:
+            if entry is not None and entry.chunk is not None and entry.chunk.sequence <= max(sequence, self._gone):
                 return self.floor + index + 1
         return self.floor
 
@@ -107,23 +112,31 @@ class Replay:
         return None
 
     def _trim(self, now: float) -> None:
+        """What is too old goes; of what is too much, the oldest chunks lose their frames."""
         while self._entries:
             entry = self._entries[0]
-            too_old = entry is None or entry.at < now - self._seconds
-            too_much = self.bytes > self._max_bytes and self._chunks > self._keep_chunks
             is_chunk = entry is not None and entry.chunk is not None
-            if not (too_old or too_much) or (is_chunk and self._chunks <= self._keep_chunks):
-                return
+            too_old = entry is None or entry.at < now - self._seconds or len(self._entries) > _MOST_ENTRIES
+            if not too_old or (is_chunk and self._chunks <= self._keep_chunks):
+                break
             self._entries.popleft()
             self.floor += 1
             if entry is not None:
                 self._let_go(entry)
+        self._whole_from = max(self._whole_from, self.floor)
+        while self.bytes > self._max_bytes and self._chunks > self._keep_chunks:
+            index, self._whole_from = self._whole_from - self.floor, self._whole_from + 1
+            entry = self._entries[index]
+            if entry is not None and entry.chunk is not None:
+                self._let_go(entry)
+                self._entries[index] = thinned(entry)
 
     def _let_go(self, entry: Entry) -> None:
         message = entry.reply.message
         if isinstance(message, ChunkMetadata):
-            self._gone = message.sequence
-            self._count(entry, -1)
+            self._gone = max(self._gone, message.sequence)
+            if message.num_frames:
+                self._count(entry, -1)
         elif isinstance(message, VideoDiscard):
             self._gone = max(self._gone, message.next_sequence - 1)
 
@@ -154,8 +167,7 @@ class Feed:
             self._place += 1
             if entry is None:
                 continue
-            late = self._thin_from <= place < replay.newest_chunk or place < self._live_from
-            return _thinned(entry) if late and entry.chunk is not None else entry
+            return thinned(entry) if entry.chunk is not None and self._is_late(place) else entry
         return None
 
     def seek_live(self) -> int | None:
@@ -174,12 +186,18 @@ class Feed:
         return self._place >= self._replay.head
 
     def waiting(self) -> tuple[Entry, ...]:
-        """The chunks that wait, the oldest first."""
+        """The chunks that wait with their bytes, the oldest first."""
         replay = self._replay
-        entries = (replay.at(place) for place in range(max(self._place, replay.floor), replay.head))
+        places = range(max(self._place, replay.floor), replay.head)
+        entries = (replay.at(place) for place in places if not self._is_late(place))
         return tuple(entry for entry in entries if entry is not None and entry.chunk is not None)
 
+    def _is_late(self, place: int) -> bool:
+        """A chunk there would be sent without its frames."""
+        return self._thin_from <= place < self._replay.newest_chunk or place < self._live_from
 
-def _thinned(entry: Entry) -> Entry:
+
+def thinned(entry: Entry) -> Entry:
+    """A chunk without its frames."""
     reply = thin(entry.reply)
     return Entry(reply, encode_message(reply.message), entry.at)

@@ -149,7 +149,9 @@ async def test_errors_are_problems_with_a_code(service: Running) -> None:
 
 async def test_the_description_of_the_interface_names_its_routes(service: Running) -> None:
     paths = (await get(service, "/openapi.json")).json()["paths"]
-    assert set(paths) == {"/livez", "/readyz", "/healthz", "/metrics", "/v1/models", "/v1/server/info"}
+    own = {path for path in paths if not path.startswith("/v1/sessions")}
+    assert own == {"/livez", "/readyz", "/healthz", "/metrics", "/v1/models", "/v1/server/info"}
+    assert len(paths) > len(own)
     assert (await get(service, "/docs")).status_code == 404
 
 
@@ -159,6 +161,8 @@ async def test_every_answer_is_one_that_the_description_of_the_interface_has(ser
     shapes = description["components"]["schemas"]
     for ready in (True, False):
         for path, operations in description["paths"].items():
+            if path.startswith("/v1/sessions"):
+                continue  # they have tests of their own
             answer = await get(service, path)
             described = operations["get"]["responses"][str(answer.status_code)]["content"]
             kind = answer.headers["Content-Type"].partition(";")[0]

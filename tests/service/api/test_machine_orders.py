@@ -1,65 +1,74 @@
-"""The connection's state machine with inputs in any order: sequences grow by one, one last word, nothing after it."""
+"""The connection's state machine with inputs in any order: one last word, nothing after it, and requests only where a
+session is or was asked for.
+"""
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from service.api.machine import State
+from service.api.machine import Outcome, State
 from service.api.reply import Reply
+from service.api.stats import Pulse
 from service.errors import ErrorCode
-from service.protocol.client import (
-    ClientMessage,
-    SessionControl,
-    SessionInteraction,
-    SessionPing,
-    SessionPlayback,
-    SessionStart,
-    SessionStop,
-)
-from service.protocol.server import ChunkMetadata, SessionPong
-from tests.service.api.test_machine import CONFIG, START, Bench
+from service.protocol import ClientMessage
+from service.protocol.client import SessionPing, SessionStop
+from service.protocol.server import Role, SessionPong
+from tests.service.api.test_machine import CHUNK, JOIN, RESUME, START, STEERING, Bench
 from tests.service.bad_messages import BAD_MESSAGES, BadMessage
+
+BEGINNINGS = (START, RESUME, JOIN)
 
 
 class Anything(RuleBasedStateMachine):
-    """Whatever comes in whatever order: sequences grow by one, and there is one last word at most."""
+    """Whatever comes in whatever order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(CONFIG.model_copy(update={"interaction_queue": 3, "remembered_events": 4}))
+        self.bench = Bench()
         self.heard: list[Reply] = []
-        self.accepted: list[str] = []
 
-    @rule(message=st.sampled_from([START, SessionStop(), SessionPing(), SessionStart(prompt="a", model="other")]))
+    def hear(self, outcome: Outcome, *, before: State) -> None:
+        self.heard += outcome.replies
+        if outcome.request is not None:
+            wanted = State.AWAITING_START if outcome.request in BEGINNINGS else before
+            assert before is wanted
+            assert outcome.request in BEGINNINGS or before in (State.STARTING, State.STREAMING)
+
+    @rule(message=st.sampled_from([*BEGINNINGS, *STEERING, SessionStop(), SessionPing()]))
     def says(self, message: ClientMessage) -> None:
-        self.heard += self.bench.say(message)
-
-    @rule(event_id=st.sampled_from("abcdef"), prompt=st.sampled_from(["a", "b", "forbidden"]))
-    def prompts(self, event_id: str, prompt: str) -> None:
-        self.heard += self.bench.say(SessionInteraction(event_id=event_id, prompt=prompt))
+        before = self.bench.machine.state
+        self.hear(self.bench.say(message), before=before)
 
     @rule(bad=st.sampled_from(BAD_MESSAGES))
     def says_something_bad(self, bad: BadMessage) -> None:
-        self.heard += self.bench.say(bad.text)
+        self.heard += self.bench.say(bad.text).replies
 
     @rule()
     def sends_binary(self) -> None:
         self.heard += self.bench.machine.binary(1, self.bench.now).replies
 
-    @rule(message=st.sampled_from([SessionControl(action="pause"), SessionControl(action="resume")]))
-    def steers(self, message: SessionControl) -> None:
-        self.heard += self.bench.say(message)
-        self.heard += self.bench.say(SessionPlayback(position_seconds=self.bench.now))
+    @rule()
+    def waits_for_a_place(self) -> None:
+        self.heard += self.bench.machine.queued(1, 1, now=self.bench.now)
+
+    @rule(role=st.sampled_from(["director", "viewer"]))
+    def is_there(self, role: Role) -> None:
+        self.bench.machine.admitted(self.bench.now)
+        self.bench.machine.began(role, now=self.bench.now)
+
+    @rule()
+    def is_refused(self) -> None:
+        self.bench.machine.refused(self.bench.now)
+
+    @precondition(lambda self: self.bench.machine.state in (State.STREAMING, State.STOPPING))
+    @rule()
+    def takes_a_chunk(self) -> None:
+        self.bench.machine.took(CHUNK, self.bench.now)
 
     @rule()
     def reports(self) -> None:
-        self.heard += self.bench.machine.report(self.bench.now)
-
-    @rule()
-    def works(self) -> None:
-        self.heard += self.bench.work()
-        for session in self.bench.worker.sessions.values():
-            session.credits = 2
+        self.heard += self.bench.machine.report(self.bench.now, Pulse())
+        self.heard += self.bench.machine.draining(1.0)
 
     @rule(seconds=st.sampled_from([0.1, 11.0, 29.0]))
     def waits(self, seconds: float) -> None:
@@ -67,7 +76,7 @@ class Anything(RuleBasedStateMachine):
 
     @precondition(lambda self: len(self.heard) > 20)
     @rule()
-    def loses_the_worker(self) -> None:
+    def fails(self) -> None:
         self.heard += self.bench.machine.fail(ErrorCode.WORKER_DIED, "gone", now=self.bench.now)
 
     @invariant()
@@ -75,12 +84,6 @@ class Anything(RuleBasedStateMachine):
         ends = [index for index, reply in enumerate(self.heard) if reply.close is not None]
         assert ends in ([], [len(self.heard) - 1])
         assert (self.bench.machine.state is State.CLOSED) == bool(ends)
-
-    @invariant()
-    def sequences_grow_by_one(self) -> None:
-        chunks = [reply.message for reply in self.heard if isinstance(reply.message, ChunkMetadata)]
-        sequences = [chunk.sequence for chunk in chunks]
-        assert sequences == list(range(len(sequences)))
 
     @invariant()
     def pongs_carry_no_payload(self) -> None:

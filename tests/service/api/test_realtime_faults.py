@@ -8,9 +8,10 @@ import pytest
 
 from service import ipc
 from service.api.realtime import Connection
+from service.api.reply import Reply
 from service.errors import CloseCode, ErrorCode
 from service.protocol.client import SessionPing, SessionStart
-from service.protocol.server import ErrorMessage, SessionPong, VideoStart
+from service.protocol.server import ErrorMessage, SessionPong, SessionWarning, VideoStart
 from tests.service.api.running import FAST, Running, Talk, running
 
 START = SessionStart(prompt="a lighthouse", pacing="none")
@@ -42,7 +43,7 @@ async def test_an_event_that_makes_no_message_ends_its_session_only(caplog: pyte
         await ends_with(talk, ErrorCode.INTERNAL_ERROR, CloseCode.INTERNAL)
         await still_answers(other)
         assert service.client.ready
-    assert "Chunk is not a message" in caplog.text
+    assert f"session {name} failed" in caplog.text
 
 
 async def test_a_fault_while_reading_is_said_logged_and_frees_the_place(
@@ -54,7 +55,7 @@ async def test_a_fault_while_reading_is_said_logged_and_frees_the_place(
     async with running() as service, service.connection() as talk, service.connection() as other:
         await started(service, talk)
         monkeypatch.setattr(service.client, "send", broken)
-        await talk.say('{"type": "session.stop"}')
+        await talk.say('{"type": "session.interaction", "event_id": "e", "prompt": "a"}')
         await ends_with(talk, ErrorCode.INTERNAL_ERROR, CloseCode.INTERNAL)
         await still_answers(other)
         async with asyncio.timeout(20):
@@ -75,8 +76,8 @@ async def test_more_messages_than_there_is_room_for_end_the_session(caplog: pyte
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("service.api.app.Connection", Caught)
         async with running(FAST.model_copy(update={"control_queue": 8})) as service, service.connection() as talk:
-            name = await started(service, talk)
+            await started(service, talk)
             for index in range(9):
-                connections[0].deliver(ipc.Warned(session=name, code="prompt_truncated", message=str(index)))
+                connections[0].tell(Reply(SessionWarning(code="prompt_truncated", message=str(index))))
             await ends_with(talk, ErrorCode.SLOW_CONSUMER, CloseCode.POLICY)
     assert "client too slow" in caplog.text

@@ -162,7 +162,7 @@ async def test_drop_keeps_the_rate_the_order_and_a_bound() -> None:
     async with running(config, frame_bytes=200_000) as service, service.connection() as talk:
         await talk.say(START.model_copy(update={"slow_consumer": "drop"}))
         await backlog(service)
-        assert service.state.connections.held_bytes <= 2 * 12 * 200_000
+        assert service.state.connections.waiting().bytes <= 2 * 12 * 200_000
         heard = [await talk.hear() for _ in range(70)]
         heard += await talk.hear_until(SessionWarning)
         chunks = chunks_of(heard)

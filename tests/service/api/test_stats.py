@@ -4,7 +4,7 @@ import msgspec
 
 from service import ipc
 from service.api import translate
-from service.api.stats import MEDIAN_OF, SessionTally
+from service.api.stats import MEDIAN_OF, Pulse, SessionTally
 from tests.service.fakes import FRAMES_PER_BLOCK, FakeWorker
 
 
@@ -19,31 +19,31 @@ def chunks(count: int, *, denoise: float = 5.0, lead: float = 0.75) -> list[ipc.
 
 
 def test_there_are_no_figures_before_the_first_chunk() -> None:
-    assert SessionTally().report(5.0) is None
+    assert SessionTally().report(5.0, Pulse()) is None
 
 
 def test_rates_are_of_the_interval_and_counts_of_all() -> None:
-    tally = SessionTally()
+    tally, pulse = SessionTally(), Pulse()
     for index, chunk in enumerate(chunks(4)):
-        tally.made(chunk, 10.0 + index)
+        pulse.made(chunk, 10.0 + index)
         tally.sent(translate.chunk_metadata(chunk), 10.0 + index)
-    first = tally.report(13.0)
+    first = tally.report(13.0, pulse)
     assert first is not None
     assert (first.at_seconds, first.chunks, first.frames) == (3.0, 4, 4 * FRAMES_PER_BLOCK)
     assert (first.fps, first.realtime_ratio) == (16.0, 0.75)
     assert (first.block_ms, first.lead_seconds, first.bytes_sent) == (5.0, 0.75, 4 * 1200)
-    later = tally.report(15.0)
+    later = tally.report(15.0, pulse)
     assert later is not None
     assert (later.fps, later.frames, later.lead_seconds) == (0.0, first.frames, 0.0)
 
 
 def test_the_median_is_of_the_last_blocks_only() -> None:
-    tally = SessionTally()
+    tally, pulse = SessionTally(), Pulse()
     for chunk in [*chunks(100, denoise=900.0), *chunks(MEDIAN_OF, denoise=3.0)]:
-        tally.made(chunk, 0.0)
+        pulse.made(chunk, 0.0)
     tally.sent(translate.chunk_metadata(chunks(1)[0]), 0.0)
-    tally.switched(412.5)
-    report = tally.report(0.0)
+    pulse.switched(412.5)
+    report = tally.report(0.0, pulse)
     assert report is not None
     assert (report.block_ms, report.switch_ms, report.fps, report.realtime_ratio) == (3.0, 412.5, 0.0, 0.0)
 

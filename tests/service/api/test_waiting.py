@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from service import ipc
-from service.api.worker_client import WorkerClient
+from service.api.worker_client import WorkerClient, WorkerState
 from service.errors import CapacityError, ErrorCode
 from tests.service.api.test_worker_client import CONFIG, PATIENCE, Clock, Ear, serving, start
-from tests.service.fakes import FACTS
+from tests.service.fakes import FACTS, MemoryWorker
 
 ONE = CONFIG.model_copy(update={"max_sessions": 1, "waiting_room": 2, "heartbeat_timeout": 1e4})
 
@@ -104,7 +104,7 @@ async def test_a_lease_that_runs_out_ends_the_session_and_frees_the_place_once()
         await client.open(start("b"), alive)
         clock.added += ONE.lease_seconds + 1
         await alive.until(ipc.Started)
-        assert ear.losses == [ErrorCode.IDLE_TIMEOUT]
+        assert ear.losses == [ErrorCode.LEASE_EXPIRED]
         for _ in range(4):
             client.renew("b")
             clock.added += 0.6 * ONE.lease_seconds
@@ -132,11 +132,26 @@ async def test_draining_warns_those_who_run_and_sends_away_those_who_wait() -> N
         assert (client.sessions, running.losses) == (0, [])
 
 
-async def test_losing_the_worker_empties_the_waiting_room_too() -> None:
-    async with serving(ONE) as (client, _):
+async def test_places_and_turns_are_kept_for_another_worker_until_there_will_be_none() -> None:
+    async with serving(ONE) as (client, worker):
         ears = [Ear(), Ear()]
         for name, ear in zip("ab", ears, strict=True):
             await client.open(start(name), ear)
         client.lose("exit code 9")
-        assert [ear.losses for ear in ears] == [[ErrorCode.WORKER_DIED]] * 2
-        assert (client.sessions, client.waiting, client.losses) == (0, 0, 1)
+        assert [(ear.workers, ear.losses) for ear in ears] == [(["lost"], []), ([], [])]
+        assert (client.sessions, client.waiting, dict(client.losses)) == (1, 1, {"ended": 1})
+        another = MemoryWorker(like=worker)
+        tasks = [asyncio.create_task(another.run()), asyncio.create_task(client.serve(another.link))]
+        async with asyncio.timeout(PATIENCE):
+            await client.wait_for(WorkerState.READY)
+        assert ears[0].workers == ["lost", "ready"]
+        await client.restart(start("a"))
+        await client.send(ipc.Stop(session="a"))
+        await ears[1].until(ipc.Started)
+        client.lose("exit code 9")
+        client.give_up()
+        assert [ear.losses for ear in ears] == [[], [ErrorCode.WORKER_DIED]]
+        assert (client.sessions, client.waiting) == (0, 0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

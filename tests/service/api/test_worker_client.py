@@ -44,6 +44,7 @@ class Ear:
         self.losses: list[ErrorCode] = []
         self.positions: list[tuple[int, int]] = []
         self.admissions = 0
+        self.workers: list[str] = []
         self.draining_told: list[float] = []
 
     def deliver(self, event: ipc.SessionEvent) -> None:
@@ -60,6 +61,12 @@ class Ear:
 
     def end(self, code: ErrorCode, message: str) -> None:
         self.losses.append(code)
+
+    def worker_lost(self, message: str) -> None:
+        self.workers.append("lost")
+
+    def worker_ready(self) -> None:
+        self.workers.append("ready")
 
     async def until(self, kind: type[ipc.Message]) -> ipc.Message:
         async with asyncio.timeout(PATIENCE):
@@ -176,12 +183,14 @@ async def test_every_way_of_losing_the_worker_is_told_to_every_session_once(way:
         clock.added += CONFIG.heartbeat_timeout + 1 if way == "silent" else 0
         async with asyncio.timeout(PATIENCE):
             await client.wait_for(WorkerState.LOST)
-        assert [ear.losses for ear in ears] == [[ErrorCode.WORKER_DIED]] * 2
-        assert (client.sessions, client.ready, client.facts) == (0, False, None)
+        assert [ear.workers for ear in ears] == [["lost"]] * 2
+        assert (client.sessions, client.ready, client.facts, client.losses.total()) == (2, False, None, 1)
         assert client.loss
         client.lose("again")
         await client.release("a")
-        assert [len(ear.losses) for ear in ears] == [1, 1]
+        client.give_up()
+        assert [(ear.workers, ear.losses) for ear in ears] == [(["lost"], []), (["lost"], [ErrorCode.WORKER_DIED])]
+        assert client.sessions == 0
 
 
 async def _lose(client: WorkerClient, worker: MemoryWorker, way: str) -> None:
