@@ -103,6 +103,9 @@ def _from_journal(journal: Journal) -> Beginning:
         if not isinstance(event, PromptEvent):
             message = f"a service makes no video from a journal with a {type(event).__name__}; use longtake generate"
             raise OptionError(message, code="prompt_conflict", field="journal")
+        if event.adapters is not None:
+            message = "a service takes no adapters from a journal; use longtake generate"
+            raise OptionError(message, code="prompt_conflict", field="journal")
         change = PromptChange(
             _weighted(event), mode=event.mode, sink=event.sink, transition_chunks=event.transition_chunks
         )
