@@ -94,6 +94,9 @@ class Model(BaseModel):
     object: str = "model"
     title: str
     licence: str
+    licence_url: str
+    commercial_use: bool
+    licence_accept_required: bool
     width: int
     height: int
     fps: float
@@ -217,6 +220,9 @@ def _models(state: ApiState) -> Response:
         id=facts.preset,
         title=facts.title,
         licence=facts.licence,
+        licence_url=facts.licence_url,
+        commercial_use=facts.commercial_use,
+        licence_accept_required=facts.licence_accept_required,
         width=facts.width,
         height=facts.height,
         fps=facts.fps,

@@ -94,6 +94,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     preset: str
     title: str
     licence: str
+    licence_url: str = ""
+    commercial_use: bool = True
+    """Whether the licence allows it."""
+    licence_accept_required: bool = False
+    """Whether whoever fetched the weights had to agree to it."""
     width: int
     height: int
     fps: int

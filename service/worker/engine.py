@@ -85,7 +85,9 @@ class Engine(Protocol):
 
     def read_prompt(self, text: str) -> PromptReading: ...
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> Any: ...
+    def picture_opening(self, data: bytes) -> Any: ...
+
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Any = None) -> Any: ...
 
     def set_prompt(
         self,
@@ -110,7 +112,15 @@ class Engine(Protocol):
 
     def save(self, stream: Any) -> Copy: ...
 
-    def restore(self, journal: Journal, latents: LatentSource, block: int, *, snapshot: Any = None) -> Any: ...
+    def restore(
+        self,
+        journal: Journal,
+        latents: LatentSource,
+        block: int,
+        *,
+        snapshot: Any = None,
+        opening: LatentSource | None = None,
+    ) -> Any: ...
 
     def rewind(
         self, stream: Any, latents: LatentSource, block: int, *, same_noise: bool = ..., take: int | None = ...
@@ -124,6 +134,12 @@ class Engine(Protocol):
 class Licence(Protocol):
     @property
     def name(self) -> str: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def commercial(self) -> bool: ...
+    @property
+    def accept_required(self) -> bool: ...
 
 
 class PresetFacts(Protocol):

@@ -128,6 +128,8 @@ async def test_models_and_facts(service: Running) -> None:
     (model,) = (await get(service, "/v1/models")).json()["data"]
     assert (model["id"], model["width"], model["fps"], model["frames_per_block"]) == ("demo", 96, 16, 12)
     assert model["suggested_prompts"] == list(FACTS.suggested_prompts)
+    licence = (model["licence"], model["licence_url"], model["commercial_use"], model["licence_accept_required"])
+    assert licence == ("Example-NC", "https://example.org/licence", False, True)
     assert model["limits"]["max_prompt_chars"] == 2000
     info = (await get(service, "/v1/server/info")).json()
     assert (info["name"], info["subprotocol"], info["fingerprint"]) == ("longtake", SUBPROTOCOL, "fake")

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from models.errors import EngineError, FaultyBlockError
+from models.errors import EngineError, FaultyBlockError, OpeningError
 from models.journal import AttemptEvent, Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, take_at
 from models.journal import Event as JournalEvent
+from models.opening import Opening
 from models.stream import LatentSource, read_block
 from service.ipc import Mode, Sink
 from service.worker.engine import Frames
@@ -29,6 +30,9 @@ SIZE = 16
 @dataclass(frozen=True, slots=True)
 class FakeLicence:
     name: str = "none"
+    url: str = "https://example.org/none"
+    commercial: bool = False
+    accept_required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,9 +182,16 @@ class FakeEngine:
         words = text[:TEXT_LENGTH].split()
         return FakeReading(min(len(text), TEXT_LENGTH), tuple(word for word in words if word.isupper()))
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int) -> FakeStream:
+    def picture_opening(self, data: bytes) -> Opening:
+        """One block of as many zeros as the picture has bytes; an empty one is refused."""
+        if not data:
+            raise OpeningError("a picture must have bytes, this has none", field="picture")
+        return Opening((torch.zeros(len(data)),))
+
+    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Opening | None = None) -> FakeStream:
         _refuse(prompts)
         stream = FakeStream(seed, [PromptEvent(block=0, prompts=tuple(prompts))])
+        stream.opening = opening.blocks if opening is not None else ()
         self.streams.append(stream)
         return stream
 
@@ -250,7 +261,13 @@ class FakeEngine:
         return FakeCopy(stream.block)
 
     def restore(
-        self, journal: Journal, latents: LatentSource, block: int, *, snapshot: FakeCopy | None = None
+        self,
+        journal: Journal,
+        latents: LatentSource,
+        block: int,
+        *,
+        snapshot: FakeCopy | None = None,
+        opening: LatentSource | None = None,
     ) -> FakeStream:
         """Reads every block, as a replay of a real one may."""
         stream = FakeStream(journal.seed, list(journal.events))

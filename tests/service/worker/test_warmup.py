@@ -12,6 +12,8 @@ from tests.service.worker.fakes import SETTINGS
 def test_two_blocks_and_a_recache_are_made_and_the_stream_is_closed() -> None:
     engine = FakeEngine()
     facts = warm_up(engine, threads=3, budget_bytes=70)
+    licence = (facts.licence, facts.licence_url, facts.commercial_use, facts.licence_accept_required)
+    assert licence == ("none", "https://example.org/none", False, True)
     (stream,) = engine.streams
     assert (stream.block, stream.committed, stream.closed) == (2, 2, True)
     assert len(stream.journal.events) == 2
