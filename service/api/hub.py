@@ -51,7 +51,8 @@ class _WorkerLost:
 
 @dataclass(frozen=True, slots=True)
 class _WorkerReady:
-    pass
+    losses: int
+    """Workers that were lost before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +234,7 @@ class SessionHub:
         self._news.put_nowait(_WorkerLost(message))
 
     def worker_ready(self) -> None:
-        self._news.put_nowait(_WorkerReady())
+        self._news.put_nowait(_WorkerReady(self.orders.losses))
 
     # News, one by one
 
@@ -276,7 +277,7 @@ class SessionHub:
             case _WorkerLost():
                 await self._on_lost(news.message)
             case _WorkerReady():
-                await self._on_ready()
+                await self._on_ready(news.losses)
             case _End():
                 await self._break(news.code, news.message)
             case _Look():
@@ -328,9 +329,9 @@ class SessionHub:
         if self._stopping:
             await self._finish_alone()
 
-    async def _on_ready(self) -> None:
-        if self.phase is not Phase.LOST:
-            return
+    async def _on_ready(self, losses: int) -> None:
+        if losses != self.orders.losses:
+            return  # that one is lost, too
         course = None
         if self.audience.next_sequence:
             stored = await self._services.store.course(self.session)
@@ -342,7 +343,7 @@ class SessionHub:
             return translate.restart_command(renewed, credits=credits, quality=self.audience.media.quality)
 
         self.phase = Phase.OPENING
-        await self.orders.again(start, next_sequence=self.audience.next_sequence)
+        await self.orders.again(start, next_sequence=self.audience.next_sequence, losses=losses)
 
     # What the worker says
 

@@ -21,6 +21,8 @@ class Orders:
         self._unanswered = Unanswered()
         self._turn = asyncio.Lock()
         self._reachable = True
+        self.losses = 0
+        """Workers that were lost."""
         self._paused = False
         self._playback: ipc.Playback | None = None
 
@@ -70,15 +72,22 @@ class Orders:
     def lost(self) -> None:
         """The worker is gone: what is given now waits for the next one."""
         self._reachable = False
+        self.losses += 1
         self._unanswered.lost()
 
-    async def again(self, start: Callable[[int], ipc.Start], *, next_sequence: int) -> None:
-        """Tells another worker everything: where the session is, and what has no answer."""
+    async def again(self, start: Callable[[int], ipc.Start], *, next_sequence: int, losses: int) -> None:
+        """Tells another worker everything: where the session is, and what has no answer.
+
+        Args:
+            losses: how many were lost when this one came; if another was since, it is that one's successor's turn.
+        """
         async with self._turn:
+            if losses != self.losses:
+                return
             self._reachable = True
             await self._worker.restart(start(self._credits.free(next_sequence)))
-            if self._paused:
+            if self._reachable and self._paused:
                 await self._worker.send(ipc.Control(session=self._session, action="pause"))
-            if self._playback is not None:
+            if self._reachable and self._playback is not None:
                 await self._worker.send(self._playback)
             await self._tell()
