@@ -53,14 +53,24 @@ class LatentFiles:
 
 @dataclass(frozen=True, slots=True)
 class CourseLatents:
-    """A LatentSource: the blocks of the video as it stands, then those that were given and not shown yet."""
+    """A LatentSource: the blocks of the video as it stands."""
 
     files: LatentFiles
     history: History
 
     def __getitem__(self, block: int, /) -> Tensor:
-        if 0 <= block < len(self.history):
-            return self.files.read(self.history[block].sequence)
+        if not 0 <= block < len(self.history):
+            raise KeyError(block)
+        return self.files.read(self.history[block].sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class OpeningLatents:
+    """A LatentSource: the blocks that the session was given, shown or not; a cut may have taken the place of some."""
+
+    files: LatentFiles
+
+    def __getitem__(self, block: int, /) -> Tensor:
         return self.files.read_opening(block)
 
 

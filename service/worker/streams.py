@@ -9,7 +9,7 @@ stream was kept can be told from its pictures.
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -19,7 +19,7 @@ from models.errors import RestoreError
 from models.journal import Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, event_to_json
 from service.ipc import Course, Prompt
 from service.worker.engine import Copy, Engine
-from service.worker.latents import CourseLatents
+from service.worker.latents import CourseLatents, OpeningLatents
 from service.worker.session import Session
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ class _Parked:
     agenda: Journal
     block: int
     copy: Copy | None
+    opening: Sequence[torch.Tensor]
 
 
 @dataclass(slots=True)
@@ -77,18 +78,20 @@ class Streams:
         """Start the stream, or go on where the course says; the seed. Raises EngineError, and OSError from files."""
         start = session.start
         kept = _Kept(CourseLatents(session.latents, session.history))
-        self._make_room(for_session=None)
         if start.course is None:
-            kept.stream = self._engine.start(weighted(start.prompts), seed=seed)
+            opening = None if start.picture is None else self._engine.picture_opening(start.picture)
+            self._make_room(for_session=None)
+            kept.stream = self._engine.start(weighted(start.prompts), seed=seed, opening=opening)
             self._kept[session] = kept
             session.latents.store_opening(kept.stream.opening)
             return seed
+        self._make_room(for_session=None)
         journal = read_course(session, start.course)
         kept.told = len(journal.events)
         block = len(start.course.blocks)
         if start.take is not None:
             journal = replace(journal, events=(*journal.events, TakeEvent(block=block, take=start.take)))
-        kept.stream = self._engine.restore(journal, kept.latents, block)
+        kept.stream = self._engine.restore(journal, kept.latents, block, opening=OpeningLatents(session.latents))
         self._kept[session] = kept
         return journal.seed
 
@@ -107,7 +110,9 @@ class Streams:
             began = time.perf_counter()
             self._make_room(for_session=session)
             parked = kept.parked
-            kept.stream = self._engine.restore(parked.agenda, kept.latents, parked.block, snapshot=parked.copy)
+            kept.stream = self._engine.restore(
+                parked.agenda, kept.latents, parked.block, snapshot=parked.copy, opening=parked.opening
+            )
             kept.parked = None
             self._swap_seconds += _SMOOTHING * (time.perf_counter() - began - self._swap_seconds)
         return kept.stream
@@ -201,7 +206,7 @@ class Streams:
         kept = self._kept[session]
         stream, kept.stream = kept.stream, None
         copy = self._copy(stream) if with_copy else None
-        kept.parked = _Parked(stream.journal, stream.agenda, stream.next_block, copy)
+        kept.parked = _Parked(stream.journal, stream.agenda, stream.next_block, copy, stream.opening)
         self._engine.close(stream)
 
     def _copy(self, stream: Any) -> Copy | None:

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -14,6 +15,7 @@ from service.ipc import (
     Chunk,
     Command,
     Event,
+    Facts,
     Interact,
     Mode,
     Pacing,
@@ -33,10 +35,18 @@ PATIENCE = 5.0
 class Stage:
     """A loop over fakes. Whenever it would rest, what was made has left, and the next act is played; then it ends.
 
-    `places`: streams that memory is for. Its folder goes with it.
+    `places`: streams that memory is for. Its folder goes with it. `generator`: another engine than the fake one.
     """
 
-    def __init__(self, *, places: int = 4096, store: Path | None = None, **changes: object) -> None:
+    def __init__(
+        self,
+        *,
+        places: int = 4096,
+        store: Path | None = None,
+        generator: Any = None,
+        facts: Facts = FACTS,
+        **changes: object,
+    ) -> None:
         self.store = Path(tempfile.mkdtemp()) if store is None else store
         if store is None:
             weakref.finalize(self, shutil.rmtree, self.store, ignore_errors=True)
@@ -44,8 +54,8 @@ class Stage:
         self.engine = FakeEngine()
         self.channel = FakeChannel(self.clock)
         settings: WorkerSettings = msgspec.structs.replace(SETTINGS, store_dir=str(self.store), **changes)
-        facts = msgspec.structs.replace(FACTS, max_streams=places)
-        self.loop = Loop(self.engine, facts, settings=settings, channel=self.channel, clock=self.clock)
+        facts = msgspec.structs.replace(facts, max_streams=places)
+        self.loop = Loop(generator or self.engine, facts, settings=settings, channel=self.channel, clock=self.clock)
         self.channel.script = self._rest
         self._acts: list[Callable[[], None]] = []
 
