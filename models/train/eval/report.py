@@ -14,7 +14,6 @@ from models.train.eval.ablation import Ablation, measure_ablation
 from models.train.eval.adherence import Adherence, measure_adherence
 from models.train.eval.continuity import Continuity, measure_continuity
 from models.train.eval.drift import SECONDS, Drift, DriftFigures, measure_drift
-from models.train.eval.engines import codec_of
 from models.train.eval.runner import Runner
 from models.train.eval.series import (
     Precision,
@@ -67,8 +66,9 @@ class Sizes:
 
 
 def _trust(runner: Runner, sizes: Sizes) -> Trust:
-    assert runner.detectors is not None, "asked for only where there are detectors"
-    return measure_trust(runner.detectors, runner.renderer, codec=codec_of(runner.engine()), clips=sizes.part(4))
+    world = runner.world
+    assert world is not None, "asked for only where there are detectors"
+    return measure_trust(world.detectors, world.renderer, codec=world.codec, clips=sizes.part(4))
 
 
 def _speed(runner: Runner, sizes: Sizes) -> Speed:

@@ -20,6 +20,7 @@ from models.train.eval.film import film
 from models.train.eval.records import RecordFile
 from models.train.eval.takes import Take, TakeRecord
 from models.train.render import Renderer
+from models.vae import LinearCodec
 
 SERVED = Variant()
 
@@ -50,16 +51,30 @@ class FilmCrew:
         return film(self.engine(work.source, work.variant), work.take, detectors=self._detectors)
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What is needed to read the pictures of a model that draws the rendered world."""
+
+    renderer: Renderer
+    codec: LinearCodec
+    detectors: Detectors
+
+    @staticmethod
+    def of(source: Source) -> "World":
+        """Calibrate detectors with the model's own codec."""
+        renderer, codec = Renderer(), codec_of(build_engine(source, SERVED))
+        return World(renderer, codec, Detectors.calibrate(renderer, codec))
+
+
 class Runner:
     """Films takes; made once for an evaluation."""
 
     def __init__(self, source: Source, folder: Path, *, jobs: int = 1) -> None:
         self.source = source
-        self.renderer = Renderer()
         self._folder = folder
         self._jobs = jobs
-        codec = codec_of(build_engine(source, SERVED)) if source.draws_the_world else None
-        self.detectors = None if codec is None else Detectors.calibrate(self.renderer, codec)
+        self.world = World.of(source) if source.draws_the_world else None
+        self.detectors = None if self.world is None else self.world.detectors
         self._crew = FilmCrew(self.detectors)
 
     def engine(self, variant: Variant = SERVED) -> Generator:

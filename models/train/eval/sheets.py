@@ -73,7 +73,7 @@ def long_sheet(generator: Generator, *, world: bool, seconds: float) -> Frames:
         (case,) = calm_cases(1)
         prompt, seed = case.prompt, case.seed
     preset = generator.preset
-    blocks = max(LONG_FRAMES, round(seconds * preset.fps / preset.frames_per_block))
+    blocks = max(LONG_FRAMES + 1, round(seconds * preset.fps / preset.frames_per_block))
     wanted = set(np.linspace(1, blocks - 1, LONG_FRAMES).round().astype(int).tolist())
     stream = generator.start([WeightedPrompt(prompt)], seed=seed)
     made = enumerate(frames_of(generator, stream, blocks=blocks))

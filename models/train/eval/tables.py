@@ -9,7 +9,7 @@ from typing import Final
 from models.train.eval.ablation import Ablation
 from models.train.eval.adherence import READ, Adherence
 from models.train.eval.continuity import Continuity
-from models.train.eval.drift import DriftFigures
+from models.train.eval.drift import MINUTE, DriftFigures
 from models.train.eval.report import Report
 from models.train.eval.series import Precision, Steps
 from models.train.eval.shares import Ratio, Share
@@ -156,7 +156,7 @@ def _drift_row(found: DriftFigures) -> list[str]:
     return [
         found.engine,
         str(found.takes),
-        f"{found.drift_minute:.2f}",
+        f"{found.drift_minute:.2f}" if found.seconds >= MINUTE else "-",
         f"{found.drift_end:.2f}",
         f"{found.worst_end:.2f}",
         f"{found.distance_end:.2f}",

@@ -11,7 +11,6 @@ from models.train.eval.film import film
 from models.train.eval.records import RecordFile
 from models.train.eval.runner import Runner
 from models.train.eval.takes import Change, Take, TakeRecord
-from models.train.render import Renderer
 from tests.models.train.eval.records import record
 
 DEMO = Source(preset="demo")
@@ -37,7 +36,6 @@ def generator() -> Generator:
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
     """Without detectors, whose calibration is another test's."""
     monkeypatch.setattr(Source, "draws_the_world", False)
-    monkeypatch.setattr(Renderer, "__init__", lambda self: None)
     return Runner(DEMO, tmp_path)
 
 
