@@ -11,6 +11,7 @@ import torch
 
 from models.config import VideoConfig
 from models.errors import ConfigError, PresetError
+from models.memory import Room, plan_preset
 from models.presets import DEMO, LONGLIVE_1_3B, PRESETS, SELF_FORCING_1_3B, WAN_14B, Preset, get_preset
 from models.text import WordEncoder, WordEncoderConfig, split_words
 from models.tiny_decoder import TinyDecoderConfig
@@ -88,6 +89,22 @@ def test_the_demo_knows_every_word_it_suggests() -> None:
     for preset in PRESETS:
         assert preset.suggested_prompts
         assert all(0 < len(prompt) <= 2000 for prompt in preset.suggested_prompts)
+
+
+def test_the_larger_size_leaves_room_for_two_streams_on_one_large_device() -> None:
+    """Reckoned here from the sizes of the architecture alone, in bfloat16 (two bytes a number)."""
+    config, tokens = WAN_14B.transformer, 1560
+    plan = plan_preset(WAN_14B, Room(device_bytes=76 * 2**30, host_bytes=100 * 2**30))
+    assert plan.weights_bytes == 2 * 14_288_491_584
+    a_frame = 2 * config.num_layers * tokens * config.dim  # keys, or values, of one latent frame
+    # The window's keys and values, and the sink's keys once more, not turned to their place yet.
+    assert plan.cache_bytes == (2 * 12 + 3) * a_frame
+    assert plan.text_bytes == 2 * 2 * config.num_layers * config.text_len * config.dim
+    assert plan.text_encoder_bytes == 2 * 5_680_910_336
+    left = 76 * 2**30 - plan.weights_bytes - plan.text_encoder_bytes - plan.codec_bytes - plan.workspace_bytes
+    assert plan.max_streams == left // plan.stream_bytes == 2
+    with pytest.raises(ConfigError, match="leave no room for a stream"):
+        plan_preset(WAN_14B, Room(device_bytes=40 * 2**30, host_bytes=100 * 2**30)).check()
 
 
 def test_presets_are_found_by_name() -> None:
