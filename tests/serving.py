@@ -4,6 +4,7 @@ Knows the command and what it prints; nothing of what runs inside. Invariant: wh
 gone when the context is left.
 """
 
+import os
 import re
 import signal
 import subprocess
@@ -22,12 +23,16 @@ STOP_LIMIT = 60.0
 
 @contextmanager
 def running_service(*options: str) -> Iterator[str]:
-    """The `host:port` of a service that is ready, started with these options of `longtake serve`."""
+    """The `host:port` of a service that is ready, started with these options of `longtake serve`.
+
+    Its store is gone with it, unless an option names one.
+    """
     command = [sys.executable, "-m", "service", "serve", "--port", "0", *options]
     with TemporaryDirectory() as folder:
         log = Path(folder) / "log"
+        environment = os.environ | {"LONGTAKE_STORE_DIR": str(Path(folder) / "store")}
         with log.open("w") as said:
-            process = subprocess.Popen(command, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=said, stderr=subprocess.STDOUT)
         try:
             yield _wait_for_address(process, log)
             process.send_signal(signal.SIGINT)
