@@ -35,6 +35,7 @@ def run_download(options: DownloadOptions) -> None:
     with _bar() as progress:
         done = []
         for fetched in fetch_preset(preset, model_dir, options=chosen, progress=progress):
+            progress.close()
             typer.echo(_line(fetched), err=True)
             done.append(fetched)
     typer.echo(f"{preset.name}: all {len(done)} files are in {model_dir}", err=True)

@@ -3,6 +3,7 @@
 Every refusal is held to name the file, the key, what was expected and what was found. No weights are opened.
 """
 
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,14 @@ def test_a_small_file_adds_a_checkpoint(tmp_path: Path) -> None:
     assert mine.lora is None
     assert mine.require_file("transformer").location(Path("models")) == Path("models/mine.pt")
     assert mine.require_file("vae") == LONGLIVE_1_3B.require_file("vae")
+
+
+def test_the_readmes_example_is_a_preset(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "models" / "README.md").read_text("utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    written(tmp_path, example)
+    mine = get_preset("mine", preset_dir=tmp_path)
+    assert mine.require_file("transformer").name == "someone/video/mine.safetensors"
 
 
 def test_a_file_takes_the_place_of_the_one_with_its_role_and_parts_are_added(tmp_path: Path) -> None:
