@@ -195,7 +195,7 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         max_sessions=config.max_sessions,
         copy_bytes=config.copy_bytes,
         turn_blocks=config.turn_blocks,
-        guard=config.guard,
+        guard=config.guard and not config.random_weights,  # noise for weights makes noise for pictures
         interaction_queue=config.interaction_queue,
         session_credits=config.session_credits,
         lead_blocks=config.lead_blocks,

@@ -322,7 +322,7 @@ def test_restore_refuses_what_does_not_belong_together() -> None:
         generator.restore(take.journal, [*take.latents[:3], torch.zeros(3, 4, 2, 3), *take.latents[4:]], 4)
     with pytest.raises(RestoreError, match="block must be 0 or more"):
         generator.restore(take.journal, take.latents, -1)
-    with pytest.raises(RestoreError, match="rewind"):
+    with pytest.raises(RestoreError, match="go back"):
         generator.rewind(take.stream, take.latents, 13)
 
 
