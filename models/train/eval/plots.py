@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from models.errors import ConfigError
 from models.train.eval.adherence import READ
+from models.train.eval.pixels import REFERENCE_BLOCKS
 from models.train.eval.report import Report
 from models.train.eval.shares import Share
 
@@ -78,7 +79,9 @@ def _switches(axes: "Axes", report: Report) -> None:
 def _drift(axes: "Axes", report: Report) -> None:
     assert report.drift is not None
     for found in report.drift.engines:
-        axes.plot(found.at_seconds, found.drift_series, label=found.engine)
+        # The blocks that the others are held against have no drift of their own.
+        first = 1 + REFERENCE_BLOCKS
+        axes.plot(found.at_seconds[first:], found.drift_series[first:], label=found.engine)
     axes.set(ylim=(0, None), xlabel="seconds", ylabel="drift of what stands still, of 255", title="Drift")
     axes.legend(loc="upper left")
 
