@@ -10,8 +10,6 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum, auto
 
 from service import ipc
 from service.api import translate
@@ -20,9 +18,9 @@ from service.api.credits import Credits
 from service.api.hearing import Hearing
 from service.api.interactions import Interactions
 from service.api.metrics import SessionMeter
-from service.api.opening import Opening, again, credits_for, first_start
+from service.api.news import End, Look, News, Phase, WorkerLost, WorkerReady
+from service.api.opening import Opening, again, credits_for, first_start, replay_for
 from service.api.orders import Orders
-from service.api.replay import Replay
 from service.api.reply import Reply
 from service.api.services import Services
 from service.api.stats import Pulse
@@ -33,42 +31,6 @@ from service.protocol.server import SessionResumed, WorkerRestarting
 from service.store.records import EndReason
 
 logger = logging.getLogger(__name__)
-
-
-class Phase(Enum):
-    """Where a session stands. In LOST it waits for another worker."""
-
-    OPENING = auto()
-    RUNNING = auto()
-    LOST = auto()
-    ENDED = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class _WorkerLost:
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class _WorkerReady:
-    losses: int
-    """Workers that were lost before it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _End:
-    code: ErrorCode
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Something changed that time or credits depend on."""
-
-    stop: bool = False
-
-
-_News = ipc.SessionEvent | _WorkerLost | _WorkerReady | _End | _Look
 
 
 class SessionHub:
@@ -86,13 +48,7 @@ class SessionHub:
         self.interactions = Interactions(waiting=config.interaction_queue, remembered=config.remembered_events)
         if message.event_id:
             self.interactions.reserve(message.event_id)
-        replay = Replay(
-            seconds=config.resume_grace + message.buffer_seconds + config.ping_interval + config.ping_timeout,
-            max_bytes=config.replay_max_bytes,
-            keep_chunks=credits.total + 1,
-            first=opening.next_sequence,
-        )
-        self.audience = Audience(opening, services, replay=replay)
+        self.audience = Audience(opening, services, replay=replay_for(opening, config, credits=credits.total))
         self.track = Track(opening.course.rows if opening.course else ())
         self._meter = SessionMeter(services.metrics, services.clock())
         self._hearing = Hearing(
@@ -110,7 +66,7 @@ class SessionHub:
         self._stopping = False
         self._left_at: float | None = None
         self._lost_at: float | None = None
-        self._news: asyncio.Queue[_News] = asyncio.Queue()
+        self._news: asyncio.Queue[News] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
     # Life, as the registry and the connections see it
@@ -165,7 +121,7 @@ class SessionHub:
     def _returned(self) -> None:
         self._left_at = None
         self._meter.abandoned = False
-        self._news.put_nowait(_Look())
+        self._news.put_nowait(Look())
 
     def look(self) -> None:
         """Direction may have changed hands."""
@@ -183,11 +139,11 @@ class SessionHub:
         self._left_at = self._services.clock()
         self._meter.abandoned = True
         stop = not self._opening.message.unattended and (for_good or not self._began)
-        self._news.put_nowait(_Look(stop=stop))
+        self._news.put_nowait(Look(stop=stop))
 
     def stop(self) -> None:
         """The director asked for the end."""
-        self._news.put_nowait(_Look(stop=True))
+        self._news.put_nowait(Look(stop=True))
 
     def renew(self) -> None:
         """A connection shows life."""
@@ -227,14 +183,14 @@ class SessionHub:
             listener.draining(deadline_seconds)
 
     def end(self, code: ErrorCode, message: str) -> None:
-        self._news.put_nowait(_End(code, message))
+        self._news.put_nowait(End(code, message))
 
     def worker_lost(self, message: str) -> None:
         self.orders.lost()
-        self._news.put_nowait(_WorkerLost(message))
+        self._news.put_nowait(WorkerLost(message))
 
     def worker_ready(self) -> None:
-        self._news.put_nowait(_WorkerReady(self.orders.losses))
+        self._news.put_nowait(WorkerReady(self.orders.losses))
 
     # News, one by one
 
@@ -255,7 +211,7 @@ class SessionHub:
         if not task.cancelled() and task.exception() is not None:
             logger.error("session %s failed", self.session, exc_info=task.exception())
 
-    async def _next(self) -> _News | None:
+    async def _next(self) -> News | None:
         try:
             async with asyncio.timeout(max(self._deadline() - self._services.clock(), 0.0)):
                 return await self._news.get()
@@ -272,15 +228,15 @@ class SessionHub:
             times.append(self._services.clock() + config.lease_seconds / 3)
         return min(times)
 
-    async def _heed(self, news: _News) -> None:
+    async def _heed(self, news: News) -> None:
         match news:
-            case _WorkerLost():
+            case WorkerLost():
                 await self._on_lost(news.message)
-            case _WorkerReady():
+            case WorkerReady():
                 await self._on_ready(news.losses)
-            case _End():
+            case End():
                 await self._break(news.code, news.message)
-            case _Look():
+            case Look():
                 if news.stop:
                     await self._stop()
                 await self._look()
@@ -428,7 +384,7 @@ class SessionHub:
         if self.ended:
             return
         self.phase = Phase.ENDED
-        self._news.put_nowait(_Look())
+        self._news.put_nowait(Look())
         self._services.tokens.revoke(self.session)
         self._on_end(self)
         if last is None:

@@ -56,14 +56,20 @@ class Hubs:
             if hub.stopping or hub.audience.started is None:
                 raise _ended(session)
             hub.audience.check_resume(message)
+            tokens.use(session, message.resume_token)
             return hub
         tokens.revoke(session)
+        tokens.use(session, message.resume_token)
         record = await self._services.store.reopen_session(session)
         try:
             return self._add(opening_of(record, await self._services.store.course(session)))
         except SessionError:
             await self._services.store.end_session(session, "stopped")
             raise
+
+    def heard(self, session: str) -> None:
+        """Its director said something over the connection that it has now."""
+        self._services.tokens.confirm(session)
 
     def join(self, message: SessionJoin, viewer: Listener) -> SessionHub:
         """Somebody watches a session. Raises ProtocolError or SessionError."""

@@ -7,11 +7,11 @@ that has begun is started again with the seed, format and course it has, so that
 import math
 from dataclasses import dataclass
 
-import msgspec
 from pydantic import ValidationError
 
 from service import ipc
 from service.api import translate
+from service.api.replay import Replay
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
 from service.protocol.client import SessionStart
@@ -49,12 +49,23 @@ def credits_for(message: SessionStart, facts: ipc.Facts | None, config: ServiceC
     return config.session_credits + math.ceil(message.buffer_seconds * facts.fps / facts.frames_per_block)
 
 
+def replay_for(opening: Opening, config: ServiceConfig, *, credits: int) -> Replay:
+    """As long as the grace and the lead need, and the time in which a lost connection is noticed."""
+    notice = config.ping_interval + config.ping_timeout
+    return Replay(
+        seconds=config.resume_grace + opening.message.buffer_seconds + notice,
+        max_bytes=config.replay_max_bytes,
+        keep_chunks=credits + 1,
+        first=opening.next_sequence,
+    )
+
+
 def first_start(opening: Opening, config: ServiceConfig, *, credits: int) -> ipc.Start:
     """The first start of this hub's session."""
     asked = opening.message.max_seconds
     limit = config.max_seconds if asked is None else asked
     start = translate.start_command(opening.message, opening.session, credits=credits, max_seconds=limit)
-    start = msgspec.structs.replace(start, picture=opening.picture)
+    start = ipc.changed(start, picture=opening.picture)
     if opening.record is None or opening.course is None:
         return start
     return again(start, seed=opening.record.seed, course=translate.course_of(opening.course, ()), take=None)
@@ -64,4 +75,4 @@ def again(start: ipc.Start, *, seed: int | None, course: ipc.Course | None, take
     """The same session, from where it is."""
     # With a course, the first prompt has been applied, and the worker has kept what the picture became.
     event_id, picture = ("", None) if course else (start.event_id, start.picture)
-    return msgspec.structs.replace(start, seed=seed, course=course, take=take, event_id=event_id, picture=picture)
+    return ipc.changed(start, seed=seed, course=course, take=take, event_id=event_id, picture=picture)

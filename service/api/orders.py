@@ -10,7 +10,8 @@ from collections.abc import Callable
 from service import ipc
 from service.api.credits import Credits
 from service.api.unanswered import Answerable, Unanswered
-from service.api.worker_client import Listener, WorkerClient
+from service.api.worker_client import WorkerClient
+from service.api.worker_link import Listener
 
 
 class Orders:

@@ -143,6 +143,8 @@ class Connection:
                 return
             if self._hub is not None:
                 self._hub.renew()
+                if self._machine.role == "director":
+                    self._hubs.heard(self._hub.session)
             await self._handle(received.get("text"), received.get("bytes"))
 
     async def _handle(self, text: str | None, payload: bytes | None) -> None:

@@ -8,13 +8,12 @@ import json
 from dataclasses import dataclass, replace
 from typing import Self
 
-import msgspec
-
 from service import ipc
 from service.config import ServiceConfig
 from service.errors import CloseCode, ErrorCode, ProtocolError, WarningCode, facts_of
 from service.protocol.client import (
     MAX_PROMPTS,
+    AdapterRequest,
     MediaFormat,
     SessionControl,
     SessionInteraction,
@@ -88,12 +87,13 @@ def start_command(message: SessionStart, session: str, *, credits: int, max_seco
         credits=credits,
         event_id=message.event_id or "",
         buffer_seconds=message.buffer_seconds,
+        adapters=_adapters(message.adapters),
     )
 
 
 def restart_command(start: ipc.Start, *, credits: int, quality: int) -> ipc.Start:
     """The same start for another worker, as things are now."""
-    return msgspec.structs.replace(start, credits=credits, quality=quality)
+    return ipc.changed(start, credits=credits, quality=quality)
 
 
 def course_of(course: StoredCourse, event_ids: tuple[str, ...]) -> ipc.Course:
@@ -128,6 +128,7 @@ def interact_command(message: SessionInteraction, session: str) -> ipc.Interact:
         sink=message.sink,
         transition_chunks=message.transition_chunks,
         at=message.at,
+        adapters=_adapters(message.adapters),
     )
 
 
@@ -145,6 +146,10 @@ def playback_command(message: SessionPlayback, session: str) -> ipc.Playback:
         buffered=message.buffered_seconds,
         dropped=message.dropped,
     )
+
+
+def _adapters(adapters: tuple[AdapterRequest, ...] | None) -> tuple[ipc.Adapter, ...] | None:
+    return None if adapters is None else tuple(ipc.Adapter(item.name, item.scale) for item in adapters)
 
 
 def _prompts(prompts: tuple[WeightedPrompt, ...]) -> tuple[ipc.Prompt, ...]:

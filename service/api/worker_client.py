@@ -12,20 +12,14 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Literal, Protocol
 
 from service import ipc
 from service.api.admission import Admission
+from service.api.worker_link import Listener, LossKind, SessionCommand, WorkerLink
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
 
 logger = logging.getLogger(__name__)
-
-
-SessionCommand = ipc.Interact | ipc.Credit | ipc.Control | ipc.Playback | ipc.Rewind | ipc.Stop
-LossKind = Literal["ended", "silent", "hung", "faulty", "deaf"]
-"""Why a worker was lost: its process ended, it said nothing, its block took too long, it could not be understood, it
-took no commands."""
 
 
 class WorkerState(Enum):
@@ -34,34 +28,6 @@ class WorkerState(Enum):
     READY = auto()
     DRAINING = auto()
     LOST = auto()
-
-
-class WorkerLink(Protocol):
-    """The way to one start of one worker; `service.channel.ApiChannel` is one."""
-
-    async def send(self, command: ipc.Command) -> None: ...
-
-    async def receive(self, timeout: float) -> ipc.Event | None: ...
-
-
-class Listener(Protocol):
-    """What a session's events are given to. None of these may wait or raise."""
-
-    def deliver(self, event: ipc.SessionEvent) -> None: ...
-
-    def queued(self, position: int, waiting: int) -> None: ...
-
-    def admitted(self) -> None: ...
-
-    def draining(self, deadline_seconds: float) -> None: ...
-
-    def end(self, code: ErrorCode, message: str) -> None: ...
-
-    def worker_lost(self, message: str) -> None:
-        """The session keeps its place, and waits for another worker."""
-
-    def worker_ready(self) -> None:
-        """Another worker is there, and knows nothing of the session."""
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from service.ipc.codec import (
     MalformedMessage,
     SessionEvent,
     VersionMismatch,
+    changed,
     decode_command,
     decode_event,
     encode,
@@ -38,6 +39,7 @@ from service.ipc.events import (
 )
 from service.ipc.values import (
     Action,
+    Adapter,
     Course,
     CourseBlock,
     DiscardReason,
@@ -59,6 +61,7 @@ __all__ = [
     "EVENTS",
     "PROTOCOL",
     "Action",
+    "Adapter",
     "Applied",
     "Chunk",
     "Command",
@@ -102,6 +105,7 @@ __all__ = [
     "Superseded",
     "VersionMismatch",
     "Warned",
+    "changed",
     "decode_command",
     "decode_event",
     "encode",

@@ -65,6 +65,14 @@ COMMANDS: tuple[type[Message], ...] = get_args(Command)
 EVENTS: tuple[type[Message], ...] = get_args(Event)
 
 
+_Changed = TypeVar("_Changed", bound=Message)
+
+
+def changed(message: _Changed, **fields: object) -> _Changed:
+    """The same message with other values in some fields."""
+    return msgspec.structs.replace(message, **fields)
+
+
 def encode(message: Command | Event) -> list[bytes]:
     """The parts of a message, ready for a multipart send."""
     return [PROTOCOL, msgspec.msgpack.encode(message)]

@@ -23,7 +23,8 @@ from service.config import ServiceConfig
 from service.protocol import SUBPROTOCOL, ClientMessage, ServerMessage, encode_message, parse_server_message
 from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone, UnknownMessage
 from service.store.store import SessionStore
-from tests.service.fakes import FACTS, MemoryWorker
+from tests.service.fakes import FACTS
+from tests.service.memory_worker import MemoryWorker
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on something that should have come at once."""
@@ -62,7 +63,7 @@ class Running:
         """Another worker, once the one before is gone."""
         await asyncio.gather(*self.tasks, return_exceptions=True)
         before = self.worker
-        self.worker = MemoryWorker(like=before)
+        self.worker = before.successor()
         self.worker.facts = msgspec.structs.replace(FACTS, fingerprint=fingerprint)
         self.tasks[:] = _serve_worker(self.worker, self.client)
         async with asyncio.timeout(PATIENCE):

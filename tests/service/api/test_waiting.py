@@ -9,7 +9,7 @@ from service import ipc
 from service.api.worker_client import WorkerClient, WorkerState
 from service.errors import CapacityError, ErrorCode
 from tests.service.api.test_worker_client import CONFIG, PATIENCE, Clock, Ear, serving, start
-from tests.service.fakes import FACTS, MemoryWorker
+from tests.service.fakes import FACTS
 
 ONE = CONFIG.model_copy(update={"max_sessions": 1, "waiting_room": 2, "heartbeat_timeout": 1e4})
 
@@ -140,7 +140,7 @@ async def test_places_and_turns_are_kept_for_another_worker_until_there_will_be_
         client.lose("exit code 9")
         assert [(ear.workers, ear.losses) for ear in ears] == [(["lost"], []), ([], [])]
         assert (client.sessions, client.waiting, dict(client.losses)) == (1, 1, {"ended": 1})
-        another = MemoryWorker(like=worker)
+        another = worker.successor()
         tasks = [asyncio.create_task(another.run()), asyncio.create_task(client.serve(another.link))]
         async with asyncio.timeout(PATIENCE):
             await client.wait_for(WorkerState.READY)

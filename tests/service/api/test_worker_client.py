@@ -13,7 +13,8 @@ from service.api.worker_client import WorkerClient, WorkerState
 from service.channel import ApiChannel, ChannelLimits, Endpoints, WorkerChannel
 from service.config import ServiceConfig
 from service.errors import CapacityError, ErrorCode, SessionError
-from tests.service.fakes import FACTS, FakeWorker, MemoryWorker
+from tests.service.fakes import FACTS, FakeWorker
+from tests.service.memory_worker import MemoryWorker
 
 CONFIG = ServiceConfig(
     heartbeat_interval=0.02,
