@@ -142,6 +142,14 @@ def test_every_mode_of_the_protocol_can_be_chosen_and_is_explained(page: Page) -
     assert all(re.search(rf"^  {mode}: \"", script, re.MULTILINE) for mode in values)
 
 
+def test_what_the_server_warns_of_is_shown(page: Page) -> None:
+    """As where a prompt has words that the model does not know; read out, too."""
+    script = (WEB / "app.js").read_text(encoding="utf-8")
+    assert '"session.warning": () => tell(message.message)' in script
+    (place,) = [element for element in page.elements if element.attributes.get("id") == "state"]
+    assert place.attributes.get("role") == "status" or place.attributes.get("aria-live") == "polite"
+
+
 def test_style_knows_light_and_dark_and_shows_focus() -> None:
     style = (WEB / "style.css").read_text(encoding="utf-8")
     assert "prefers-color-scheme: dark" in style
