@@ -19,14 +19,16 @@ REMEMBERED: Final = 8
 """Blocks of the past that a block is held against."""
 SAMPLED_ROWS: Final = 48
 """Of a frame, about; every so many-th pixel of a row, too."""
-BLACK_LEVEL: Final = 6.0
-"""Of 255: mean of a black frame."""
-BLACK_SPREAD: Final = 2.0
+FLAT_LEVEL: Final = 6.0
+"""Of 255: how far the mean of a black frame is from black at most, that of a white one from white."""
+FLAT_SPREAD: Final = 2.0
 """Standard deviation of a frame in which nothing can be made out."""
 EXTREME: Final = 3
 """Levels at either end that count as clipped."""
 SATURATED_SHARE: Final = 0.6
-"""Clipped values, of all values of a frame."""
+"""Clipped values, of all values of a frame..."""
+SATURATED_END: Final = 0.15
+"""...at either end: a night is clipped at one end, a snowfield at the other, colours burnt out at both."""
 SATURATED_RISE: Final = 0.3
 """Above the most that the past has had."""
 FROZEN_DIFFERENCE: Final = 5e-4
@@ -38,11 +40,12 @@ Two blocks come from different noise, so even of an object that does not move th
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A block in a few numbers: of its darkest and its most clipped frame."""
+    """A block in a few facts, each of the frame that is worst in it."""
 
-    level: float
-    spread: float
+    black: bool
+    white: bool
     clipped: float
+    """Share of clipped values; 0 where they are at one end only."""
 
 
 class BlockGuard:
@@ -56,8 +59,10 @@ class BlockGuard:
     def check(self, latents_FCHW: Tensor, frames_THW3: Frames) -> str | None:
         """What is wrong with a block: `black`, `saturated` or `frozen`; None if nothing is."""
         look = self._look = look_at(frames_THW3)
-        if is_black(look) and not any(is_black(past) for past in self._looks):
+        if look.black and not any(past.black for past in self._looks):
             return "black"
+        if look.white and not any(past.white for past in self._looks):
+            return "saturated"
         most = max((past.clipped for past in self._looks), default=0.0)
         if look.clipped > SATURATED_SHARE and look.clipped > most + SATURATED_RISE:
             return "saturated"
@@ -81,13 +86,14 @@ def look_at(frames_THW3: Frames) -> Look:
     step = max(1, frames_THW3.shape[1] // SAMPLED_ROWS)
     sample: npt.NDArray[np.uint8] = np.ascontiguousarray(frames_THW3[:, ::step, ::step]).reshape(len(frames_THW3), -1)
     levels = sample.mean(axis=1)
-    darkest = int(levels.argmin())
-    clipped = ((sample < EXTREME) | (sample > 255 - EXTREME)).mean(axis=1)
-    return Look(float(levels[darkest]), float(sample[darkest].std()), float(clipped.max()))
-
-
-def is_black(look: Look) -> bool:
-    return look.level < BLACK_LEVEL and look.spread < BLACK_SPREAD
+    flat = sample.std(axis=1) < FLAT_SPREAD
+    low, high = (sample < EXTREME).mean(axis=1), (sample > 255 - EXTREME).mean(axis=1)
+    clipped = np.where(np.minimum(low, high) >= SATURATED_END, low + high, 0.0)
+    return Look(
+        black=bool((flat & (levels < FLAT_LEVEL)).any()),
+        white=bool((flat & (levels > 255 - FLAT_LEVEL)).any()),
+        clipped=float(clipped.max()),
+    )
 
 
 def difference(latents: Tensor, others: Tensor) -> float:
