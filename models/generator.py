@@ -64,6 +64,8 @@ class GeneratorFacts:
     device: str
     dtype: str
     attention: str
+    adapters: tuple[str, ...]
+    """Names of those that a stream may have."""
 
 
 class Generator:
@@ -84,6 +86,7 @@ class Generator:
             device=str(model.device),
             dtype=str(model.dtype).removeprefix("torch."),
             attention=parts.passes.kernel,
+            adapters=parts.adapters.known,
         )
 
     def plan_memory(self, stream: Stream, *, budget_bytes: int | None = None) -> MemoryPlan:
@@ -94,6 +97,10 @@ class Generator:
     def read_prompt(self, text: str) -> EncodedPrompt:
         """How the text encoder reads a prompt: how far, and which words it does not know."""
         return self.parts.text_encoder.encode(text)
+
+    def adapters_of(self, choices: Sequence[AdapterChoice] | None) -> tuple[AdapterChoice, ...]:
+        """The set that a stream would have; None is the usual one. Raises AdapterError."""
+        return self.parts.adapters.resolve(choices)
 
     def picture_opening(self, data: bytes) -> Opening:
         """A beginning for `start`: the picture in a PNG, JPEG or WebP file, held for one block. Raises OpeningError."""

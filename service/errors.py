@@ -58,6 +58,8 @@ class ErrorCode(StrEnum):
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_FILES_INVALID = "model_files_invalid"
     CONFIG_INVALID = "config_invalid"
+    ADAPTERS_UNKNOWN = "adapters_unknown"
+    ADAPTERS_UNAVAILABLE = "adapters_unavailable"
     SIZE_INVALID = "size_invalid"
     SEED_INVALID = "seed_invalid"
     MODE_INVALID = "mode_invalid"
@@ -173,6 +175,10 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.MODEL_UNAVAILABLE: _refused("The model is known, but its files are not here.", 404),
     ErrorCode.MODEL_FILES_INVALID: _refused("A file of the model is damaged or belongs to another."),
     ErrorCode.CONFIG_INVALID: _refused("Settings or sizes do not fit together."),
+    ErrorCode.ADAPTERS_UNKNOWN: _refused("An adapter is not known here, or its scale is out of range."),
+    ErrorCode.ADAPTERS_UNAVAILABLE: _refused(
+        "Other sessions run with other adapters, and weights are shared.", 503, retryable=True
+    ),
     ErrorCode.SIZE_INVALID: _refused("The model cannot make pictures of this size."),
     ErrorCode.SEED_INVALID: _refused("The engine cannot use this seed."),
     ErrorCode.MODE_INVALID: _refused("The engine does not know this mode."),

@@ -4,7 +4,7 @@ Knows nothing of sockets, tensors or the web. Invariant: each command says which
 worker is told about a session that has ended goes nowhere.
 """
 
-from service.ipc.values import Action, Course, Format, Message, Mode, Pacing, Prompt, Sink
+from service.ipc.values import Action, Adapter, Course, Format, Message, Mode, Pacing, Prompt, Sink
 
 
 class Start(Message, frozen=True, kw_only=True):
@@ -29,6 +29,8 @@ class Start(Message, frozen=True, kw_only=True):
     nobody has seen of it is taken back when a new prompt comes."""
     picture: bytes | None = None
     """A PNG, JPEG or WebP file whose picture is the first block. What is wrong with it comes as `Failed`."""
+    adapters: tuple[Adapter, ...] | None = None
+    """The whole set of the session; None: the worker's usual one."""
     course: Course | None = None
     """Go on from there instead of beginning; `prompts` and `seed` then say nothing."""
     take: int | None = None
@@ -46,6 +48,8 @@ class Interact(Message, frozen=True, kw_only=True):
     transition_chunks: int = 0
     at: float | None = None
     """Media seconds: takes effect at the first block that begins at or after it. None: at the next block."""
+    adapters: tuple[Adapter, ...] | None = None
+    """The whole set from then on; only of a session that has its worker to itself. None: as it was."""
 
 
 class Credit(Message, frozen=True, kw_only=True):

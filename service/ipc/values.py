@@ -26,6 +26,13 @@ class Prompt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     weight: float = 1.0
 
 
+class Adapter(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A low-rank adapter by the name it has in the settings, and how much of it."""
+
+    name: str
+    scale: float = 1.0
+
+
 class FrameSpan(msgspec.Struct, frozen=True, array_like=True):
     """Where one encoded frame lies in the payload (bytes), and when it is shown (seconds of media time)."""
 
@@ -121,4 +128,6 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     block_ms: float
     """One block made in the warm-up, without the costs of a first call."""
     suggested_prompts: tuple[str, ...]
+    adapters: tuple[str, ...] = ()
+    """Names that sessions may ask for."""
     pid: int

@@ -26,6 +26,8 @@ MAX_SEED = 2**63 - 1
 MAX_PROMPTS = 8
 MAX_TRANSITION_CHUNKS = 64
 MAX_WEIGHT = 1e6
+MAX_ADAPTERS = 8
+MAX_ADAPTER_SCALE = 100.0
 MAX_SECONDS = 1e9
 MAX_BUFFER_SECONDS = 60.0
 
@@ -104,8 +106,21 @@ def _check_weights(prompts: tuple[WeightedPrompt, ...]) -> None:
         )
 
 
+class AdapterRequest(_ClientModel):
+    """A low-rank adapter by the name the server knows it by, and how much of it."""
+
+    name: str = Field(min_length=1, max_length=64)
+    scale: float = Field(default=1.0, ge=-MAX_ADAPTER_SCALE, le=MAX_ADAPTER_SCALE)
+
+
+Adapters = Annotated[tuple[AdapterRequest, ...], Field(strict=False, max_length=MAX_ADAPTERS)]
+
+
 class SessionStart(_Prompted):
-    """Asks for a session: the first message of a connection, once."""
+    """Asks for a session: the first message of a connection, once.
+
+    `adapters` is the whole set it is made with; without it, the server's usual one.
+    """
 
     type: Literal["session.start"] = "session.start"
     model: str = Field(default="demo", min_length=1, max_length=64)
@@ -121,6 +136,7 @@ class SessionStart(_Prompted):
     shared_direction: bool = False
     unattended: bool = False
     picture_id: str | None = Field(default=None, min_length=1, max_length=64)
+    adapters: Adapters | None = None
     event_id: EventId | None = None
 
 
@@ -150,13 +166,17 @@ class SessionJoin(_ClientModel):
 
 
 class SessionInteraction(_Prompted):
-    """Changes the prompt. `at` is in seconds of media: the first block beginning then or later."""
+    """Changes the prompt. `at` is in seconds of media: the first block beginning then or later.
+
+    `adapters` changes the whole set with it, for a session that shares its worker with no other.
+    """
 
     type: Literal["session.interaction"] = "session.interaction"
     event_id: EventId
     transition_chunks: int = Field(default=0, ge=0, le=MAX_TRANSITION_CHUNKS)
     mode: PromptMode = "recache"
     sink: SinkPolicy = "keep"
+    adapters: Adapters | None = None
     at: float | None = Field(default=None, ge=0, le=MAX_SECONDS)
 
 

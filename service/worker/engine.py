@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from models.journal import Journal, WeightedPrompt
+from models.journal import AdapterChoice, Journal, WeightedPrompt
 from models.load import LoadOptions
 from models.stream import LatentSource
 from service.ipc import Mode, Sink
@@ -87,7 +87,16 @@ class Engine(Protocol):
 
     def picture_opening(self, data: bytes) -> Any: ...
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Any = None) -> Any: ...
+    def adapters_of(self, choices: Sequence[AdapterChoice] | None) -> tuple[AdapterChoice, ...]: ...
+
+    def start(
+        self,
+        prompts: Sequence[WeightedPrompt],
+        *,
+        seed: int,
+        opening: Any = None,
+        adapters: Sequence[AdapterChoice] | None = None,
+    ) -> Any: ...
 
     def set_prompt(
         self,
@@ -98,6 +107,7 @@ class Engine(Protocol):
         sink: Sink,
         transition_chunks: int,
         event_id: str,
+        adapters: Sequence[AdapterChoice] | None = None,
     ) -> Change: ...
 
     def step(
@@ -164,6 +174,8 @@ class PresetFacts(Protocol):
 
 
 class EngineFacts(Protocol):
+    @property
+    def adapters(self) -> Sequence[str]: ...
     @property
     def fingerprint(self) -> str: ...
     @property

@@ -25,6 +25,7 @@ from service.worker.session import Session
 from service.worker.settings import WorkerSettings
 from service.worker.streams import weighted
 from service.worker.table import SessionTable
+from service.worker.tenancy import choices
 
 
 class Channel(Protocol):
@@ -162,6 +163,7 @@ class Loop:
                     sink=command.sink,
                     transition_chunks=command.transition_chunks,
                     event_id=command.event_id,
+                    adapters=choices(command.adapters),
                 )
             except EngineError as error:
                 session.refuse(pending.event_id, code=error.code, message=str(error), field=error.field)

@@ -21,6 +21,7 @@ from service.ipc import Course, Prompt
 from service.worker.engine import Copy, Engine
 from service.worker.latents import CourseLatents, OpeningLatents
 from service.worker.session import Session
+from service.worker.tenancy import choices
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,9 @@ class Streams:
         if start.course is None:
             opening = None if start.picture is None else self._engine.picture_opening(start.picture)
             self._make_room(for_session=None)
-            kept.stream = self._engine.start(weighted(start.prompts), seed=seed, opening=opening)
+            kept.stream = self._engine.start(
+                weighted(start.prompts), seed=seed, opening=opening, adapters=choices(start.adapters)
+            )
             self._kept[session] = kept
             session.latents.store_opening(kept.stream.opening)
             return seed

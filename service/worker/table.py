@@ -42,6 +42,7 @@ from service.worker.scheduler import Scheduler
 from service.worker.session import Session
 from service.worker.settings import WorkerSettings
 from service.worker.streams import Streams, weighted
+from service.worker.tenancy import Tenancy, choices
 from service.worker.timeline import Refusal, Timeline
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class SessionTable:
             longest_turn=settings.turn_blocks,
             urgency=self._urgency,
         )
+        self._tenancy = Tenancy(engine)
         self._engine = engine
         self._facts = facts
         self._settings = settings
@@ -158,7 +160,8 @@ class SessionTable:
     def _interact(self, session: Session, command: Interact, arrived_at: float) -> None:
         try:
             check_event(_as_event(command))
-        except EngineError as error:
+            self._tenancy.change(session.id, command.adapters)
+        except (Refusal, EngineError) as error:
             session.reject(command.event_id, code=error.code, message=str(error), field=error.field)
             return
         making = session is self.making
@@ -222,9 +225,12 @@ class SessionTable:
         seed = secrets.randbelow(2**63) if start.seed is None else start.seed
         try:
             self._admit(start)
+            self._tenancy.enter(start)
             seed = self._open_stream(session, seed)
         except (Refusal, EngineError) as error:
             self.streams.close(session)
+            if start.session not in self._open:
+                self._tenancy.leave(start.session)
             session.fail(error.code, str(error), field=error.field)
         else:
             self._open[session.id] = session
@@ -304,6 +310,7 @@ class SessionTable:
         del self._open[session.id]
         self.scheduler.remove(session)
         self.streams.close(session)
+        self._tenancy.leave(session.id)
 
 
 def _as_event(command: Interact) -> PromptEvent:
@@ -314,4 +321,5 @@ def _as_event(command: Interact) -> PromptEvent:
         sink=command.sink,
         transition_chunks=command.transition_chunks,
         event_id=command.event_id,
+        adapters=choices(command.adapters),
     )

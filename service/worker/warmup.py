@@ -104,6 +104,7 @@ def warm_up(engine: LoadedEngine, *, threads: int, budget_bytes: int | None) -> 
         warmup_ms=(time.perf_counter() - started) * 1000,
         block_ms=timings.denoise + timings.clean + timings.decode,
         suggested_prompts=tuple(preset.suggested_prompts),
+        adapters=tuple(facts.adapters),
         pid=os.getpid(),
     )
 

@@ -11,8 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from models.errors import EngineError, FaultyBlockError, OpeningError
-from models.journal import AttemptEvent, Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, take_at
+from models.errors import AdapterError, EngineError, FaultyBlockError, OpeningError
+from models.journal import (
+    AdapterChoice,
+    AttemptEvent,
+    Journal,
+    PromptEvent,
+    TakeEvent,
+    Timeline,
+    WeightedPrompt,
+    take_at,
+)
 from models.journal import Event as JournalEvent
 from models.opening import Opening
 from models.stream import LatentSource, read_block
@@ -52,6 +61,7 @@ class FakeFacts:
     fingerprint: str = "fake"
     parameters: int = 1
     cache_bytes_per_stream: int = 1
+    adapters: tuple[str, ...] = ("ink", "wash")
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +198,24 @@ class FakeEngine:
             raise OpeningError("a picture must have bytes, this has none", field="picture")
         return Opening((torch.zeros(len(data)),))
 
-    def start(self, prompts: Sequence[WeightedPrompt], *, seed: int, opening: Opening | None = None) -> FakeStream:
+    def adapters_of(self, choices: Sequence[AdapterChoice] | None) -> tuple[AdapterChoice, ...]:
+        """Those of FakeFacts are known; the usual set is none."""
+        for choice in choices or ():
+            if choice.name not in FakeFacts().adapters:
+                raise AdapterError(f"the fake knows no adapter {choice.name}", field="adapters")
+        return tuple(choices or ())
+
+    def start(
+        self,
+        prompts: Sequence[WeightedPrompt],
+        *,
+        seed: int,
+        opening: Opening | None = None,
+        adapters: Sequence[AdapterChoice] | None = None,
+    ) -> FakeStream:
         _refuse(prompts)
-        stream = FakeStream(seed, [PromptEvent(block=0, prompts=tuple(prompts))])
+        chosen = None if adapters is None else tuple(adapters)
+        stream = FakeStream(seed, [PromptEvent(block=0, prompts=tuple(prompts), adapters=chosen)])
         stream.opening = opening.blocks if opening is not None else ()
         self.streams.append(stream)
         return stream
@@ -204,11 +229,14 @@ class FakeEngine:
         sink: Sink,
         transition_chunks: int,
         event_id: str,
+        adapters: Sequence[AdapterChoice] | None = None,
     ) -> FakeChange:
         _refuse(prompts)
         replaced = [event for event in stream.future if isinstance(event, PromptEvent) and event.block == stream.block]
         stream.future = [event for event in stream.future if event not in replaced]
-        stream.future.insert(0, PromptEvent(block=stream.block, prompts=tuple(prompts), mode=mode, event_id=event_id))
+        chosen = None if adapters is None else tuple(adapters)
+        event = PromptEvent(block=stream.block, prompts=tuple(prompts), mode=mode, event_id=event_id, adapters=chosen)
+        stream.future.insert(0, event)
         return FakeChange(tuple(event.event_id for event in replaced))
 
     def step(
