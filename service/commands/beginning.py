@@ -12,9 +12,7 @@ from models.clip import read_clip
 from models.journal import MAX_OPENING_BLOCKS, Journal, Timeline
 from models.opening import Opening
 from models.vae import RGB24
-from service.commands.options import GenerateOptions, OptionError
-
-NOTE = "note: the models were not trained to go on from a picture they did not make; what comes next may drift off"
+from service.commands.options import OPENING_NOTE, GenerateOptions, OptionError
 
 
 class Beginner(Protocol):
@@ -58,10 +56,10 @@ def check_beginning(options: GenerateOptions, journal: Journal | None = None) ->
 def opening_of(engine: Beginner, options: GenerateOptions) -> Opening | None:
     """The beginning that was asked for. Raises OSError or OpeningError."""
     if options.picture is not None:
-        tell(NOTE)
+        tell(OPENING_NOTE)
         return engine.picture_opening(options.picture.read_bytes())
     if options.clip is not None:
-        tell(NOTE)
+        tell(OPENING_NOTE)
         return engine.clip_opening(_frames(engine.preset, options.clip))
     return None
 

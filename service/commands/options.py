@@ -14,6 +14,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 Options = TypeVar("Options")
+OPENING_NOTE = (
+    "note: the models were not trained to go on from a picture they did not make; what comes next may drift off"
+)
 TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
@@ -104,6 +107,10 @@ class StreamOptions(TakeOptions):
     buffer: Annotated[float, typer.Option(help="Seconds the video may be made ahead, and be taken back.")] = 0.0
     slow_consumer: Annotated[str, typer.Option(help="If this side is slow: pause, drop or disconnect.")] = "pause"
     journal: Annotated[Path | None, typer.Option(help="Take prompts and seed from this journal.")] = None
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Begin with this PNG, JPEG or WebP, held for one block. The models were not trained for it."),
+    ] = None
     resume: Annotated[str | None, typer.Option(help="Go on with this session, by its id, instead of a new one.")] = None
 
 

@@ -4,19 +4,20 @@ Turns options into what `client.stream` takes and its report into a line; knows 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import cast
 
 import typer
 
 from client.errors import TakeEndedEarly
-from client.recording import TakeFiles
+from client.recording import TakeFiles, tell
 from client.report import StreamReport
 from client.requests import Delivery, Media, Prompt, PromptChange, start_message
 from client.stream import JournalPrompt, Schedule
 from client.stream import StreamOptions as ClientTake
 from client.stream import run as run_take
 from models.journal import Journal, PromptEvent, Timeline
-from service.commands.options import OptionError, StreamOptions, parse_timed_prompts
+from service.commands.options import OPENING_NOTE, OptionError, StreamOptions, parse_timed_prompts
 from service.commands.script import length_of, read_journal
 from service.protocol.client import MediaFormat, Pacing, PromptMode, SinkPolicy, SlowConsumer, WeightedPrompt
 
@@ -63,10 +64,24 @@ def take_of(options: StreamOptions) -> ClientTake:
         delivery=Delivery(slow_consumer=cast(SlowConsumer, options.slow_consumer), buffer_seconds=options.buffer),
         replayed=begin.replayed,
         resume=options.resume,
-        media=Media(format=cast(MediaFormat, options.format), quality=options.quality),
+        media=Media(format=cast(MediaFormat, options.format), quality=options.quality, picture=picture_of(options)),
         pacing=cast(Pacing, options.pacing),
         files=TakeFiles(video=options.out, hashes=options.sha256, journal=options.save_journal),
     )
+
+
+def picture_of(options: StreamOptions) -> Path | None:
+    """The file that a new session begins with, if any. Raises OptionError, OSError."""
+    if options.picture is None:
+        return None
+    for name in ("journal", "resume"):
+        if getattr(options, name) is not None:
+            message = f"expected no --picture beside --{name}: a new session begins with it"
+            raise OptionError(message, code="opening_conflict", field="picture")
+    if not options.picture.is_file():
+        raise FileNotFoundError(2, "no such file", str(options.picture))
+    tell(OPENING_NOTE)
+    return options.picture
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pytest
 from client.recording import TakeFiles
 from models.errors import OpeningError, RestoreError
 from models.journal import Journal, OpeningEvent
-from service.commands.beginning import NOTE, check_beginning, opening_of
+from service.commands.beginning import check_beginning, opening_of
 from service.commands.generate import film, plan_of, run_generate
-from service.commands.options import GenerateOptions, OptionError
+from service.commands.options import OPENING_NOTE, GenerateOptions, OptionError
 from service.commands.script import script_of
 from tests.models.engines import make_generator
 from tests.models.pictures import noise, png, write_film
@@ -43,7 +43,7 @@ def test_a_take_begins_with_it_and_is_replayed_with_it(
     opening = opening_of(engine, options)
     assert opening is not None
     assert len(opening.blocks) == blocks
-    assert capsys.readouterr().err.splitlines() == [NOTE]
+    assert capsys.readouterr().err.splitlines() == [OPENING_NOTE]
     first, again = (TakeFiles(hashes=tmp_path / f"{n}.sha256", journal=tmp_path / f"{n}.json") for n in (1, 2))
     film(engine, script_of(options), seconds=4.0, files=first, opening=opening)
     shown = engine.start(script_of(options).first.prompts, seed=9, opening=opening)

@@ -9,8 +9,8 @@ from client.report import StreamReport, SwitchReport
 from client.requests import Delivery, Media, PromptChange
 from client.stream import StreamOptions as ClientTake
 from models.journal import Event, Journal, PromptEvent, TakeEvent, WeightedPrompt
-from service.commands.options import OptionError, StreamOptions
-from service.commands.stream import check_start, run_stream, take_of
+from service.commands.options import OPENING_NOTE, OptionError, StreamOptions
+from service.commands.stream import check_start, picture_of, run_stream, take_of
 from service.errors import ErrorCode, ProtocolError
 from service.protocol import client as protocol
 
@@ -128,6 +128,19 @@ def test_wrong_options_are_named(options: StreamOptions, code: str, field: str) 
     with pytest.raises(OptionError) as caught:
         take_of(options)
     assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_a_picture_goes_with_a_new_session_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "picture.png"
+    with pytest.raises(FileNotFoundError, match=r"picture\.png"):
+        take_of(StreamOptions(prompt="sun", picture=picture))
+    picture.write_bytes(b"picture")
+    assert take_of(StreamOptions(prompt="sun", picture=picture)).media == Media(picture=picture)
+    assert capsys.readouterr().err.splitlines() == [OPENING_NOTE]
+    for other in (StreamOptions(journal=picture, picture=picture), StreamOptions(resume="s", picture=picture)):
+        with pytest.raises(OptionError, match="expected no --picture beside") as caught:
+            picture_of(other)
+        assert caught.value.code == "opening_conflict"
 
 
 def test_first_message_is_checked_before_anybody_is_called() -> None:
