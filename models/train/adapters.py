@@ -4,14 +4,15 @@ The same targets and the same sum as models/lora.py reads back: W + alpha / rank
 adapters change nothing. Knows the transformer's modules; knows nothing of how they are trained.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from models.train.shard import local, whole
 from models.transformer import Transformer
 from models.weights import write_safetensors
 
@@ -64,7 +65,7 @@ def adapter_state(transformer: Transformer) -> dict[str, Tensor]:
 
 def load_adapters(transformer: Transformer, state: Mapping[str, Tensor]) -> None:
     """Take what `adapter_state` gave."""
-    own = adapter_state(transformer)
+    own = {name: local(tensor) for name, tensor in adapter_state(transformer).items()}
     if own.keys() != state.keys():
         raise ValueError(f"expected {len(own)} adapters of the same names, got {sorted(own.keys() ^ state.keys())[:4]}")
     for name, tensor in own.items():
@@ -93,10 +94,30 @@ def merged_state(transformer: Transformer) -> dict[str, Tensor]:
 def write_adapters(transformer: Transformer, path: Path) -> None:
     """A file that models/lora.py reads: pairs by layer, the alpha beside each."""
     scales = {name: module for name, module in transformer.named_modules() if isinstance(module, AdaptedLinear)}
-    tensors = dict(adapter_state(transformer))
+    tensors = {name: whole(tensor) for name, tensor in adapter_state(transformer).items()}
     for name, module in scales.items():
         tensors[f"{name}.alpha"] = torch.tensor(module.scale * module.lora_A.out_features)
     write_safetensors(path, tensors, {})
+
+
+class AdapterPart:
+    """A transformer's adapters as a part of a checkpoint; where they are sharded, this process's shards."""
+
+    def __init__(self, transformer: Transformer) -> None:
+        self.transformer = transformer
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: local(tensor) for name, tensor in adapter_state(self.transformer).items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        load_adapters(self.transformer, state)
+
+
+@torch.no_grad()
+def put(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Overwrite parameters in place."""
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)
 
 
 def _is_adapter(name: str) -> bool:

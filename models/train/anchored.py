@@ -13,13 +13,12 @@ import torch
 from torch import Tensor
 
 from cache.text_kv import TextKeysValues
-from cache.window import WindowSpec
 from models.sampler import Schedule, add_noise
 from models.train.bundle import Bundle
 from models.train.codec import encode_clips
 from models.train.pool import BLOCK_FRAMES
 from models.train.render import FRAMES_PER_BLOCK, Clips, Renderer, Script
-from models.train.rollout import Rollout
+from models.train.rollout import Rollout, RolloutModel
 from models.train.world import attributes_of, caption, change_attributes, choose, sample_attributes
 
 LEVELS: Final = 255
@@ -107,9 +106,8 @@ class PairPool:
         generator: torch.Generator,
     ) -> Tensor:
         """The latents of every block, denoised from the clip's own with noise."""
-        rollout = Rollout(
-            self.bundle.transformer, WindowSpec(), text=texts[0], side=int(latents_BFCHW.shape[-1])
-        )
+        size = (latents_BFCHW.shape[-2], latents_BFCHW.shape[-1])
+        rollout = Rollout(RolloutModel(self.bundle.transformer, size), text=texts[0])
 
         def noise() -> Tensor:
             shape = (latents_BFCHW.shape[0], BLOCK_FRAMES, *latents_BFCHW.shape[2:])

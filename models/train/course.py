@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 
 from cache.text_kv import TextKeysValues
-from cache.window import WindowSpec, WindowState
+from cache.window import WindowState
 from models.sampler import Schedule, add_noise
 from models.train.pool import BLOCK_FRAMES
 from models.train.prompts import Pairs, PromptSource
-from models.train.rollout import Rollout
+from models.train.rollout import Rollout, RolloutModel
 from models.train.scores import Stretch
 from models.train.world import choose
-from models.transformer import Transformer
 
 Embed = Callable[[Sequence[str]], TextKeysValues]
 """Cross-attention keys and values of prompts, by the generator's present weights."""
@@ -61,23 +60,21 @@ class Course:
     def __init__(
         self,
         config: CourseConfig,
-        transformer: Transformer,
+        model: RolloutModel,
         *,
         embed: Embed,
         prompts: PromptSource,
         schedule: Schedule,
-        side: int,
         generator: torch.Generator,
     ) -> None:
         if config.total_blocks < config.chunk_blocks:
             chunk = f"a chunk of {config.chunk_blocks}"
             raise ValueError(f"expected total_blocks of at least {chunk}, got {config.total_blocks}")
         self.config = config
-        self.transformer = transformer
+        self.model = model
         self.embed = embed
         self.source = prompts
         self.schedule = schedule
-        self.side = side
         self.generator = generator
         self.made = 0
         """Blocks made of the present streams; 0 before the first."""
@@ -118,7 +115,7 @@ class Course:
         """The rollout under the text of the next block by the present weights; the switch happens here."""
         text = self.embed(self._prompts(self.made))
         if self.rollout is None:
-            self.rollout = Rollout(self.transformer, WindowSpec(), text=text, side=self.side)
+            self.rollout = Rollout(self.model, text=text)
         elif self.made == self.switch:
             self.rollout.switch(text)
         self.rollout.text = text
@@ -139,9 +136,9 @@ class Course:
         return made, noisy
 
     def _noise(self) -> Tensor:
-        channels = self.transformer.config.in_channels
-        shape = (self.config.streams, BLOCK_FRAMES, channels, self.side, self.side)
-        return torch.randn(shape, generator=self.generator).to(self.transformer.device)
+        transformer = self.model.transformer
+        shape = (self.config.streams, BLOCK_FRAMES, transformer.config.in_channels, *self.model.size)
+        return torch.randn(shape, generator=self.generator).to(transformer.device)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the streams stand; the generator's state is the run's."""
@@ -168,12 +165,12 @@ class Course:
             return
         with torch.no_grad():
             text = self.embed(self._prompts(max(self.made - 1, 0)))
-        rollout = Rollout(self.transformer, WindowSpec(), text=text, side=self.side)
+        rollout = Rollout(self.model, text=text)
         rollout.cache.keys_LBNHD.copy_(state["keys"])
         rollout.cache.values_LBNHD.copy_(state["values"])
         rollout.cache.sink_keys_LBTHD.copy_(state["sink_keys"])
         rollout.cache.sink_shift = int(state["sink_shift"])
         end, sink_start = state["window"]
         rollout.window = WindowState(rollout.window.spec, end=end, sink_start=sink_start)
-        rollout.history.extend(latents.to(self.transformer.device) for latents in state["history"])
+        rollout.history.extend(latents.to(self.model.transformer.device) for latents in state["history"])
         self.rollout = rollout

@@ -7,7 +7,7 @@ a switch and its recache on the way. Knows the losses' names only; how a run is 
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,27 +16,22 @@ import torch
 from torch import Tensor, nn
 
 from cache.text_kv import TextKeysValues
-from models.config import SamplerConfig
-from models.sampler import add_noise, make_schedule
+from models.presets import DEMO
+from models.sampler import add_noise
 from models.text import CachedTextEncoder
-from models.train.adapters import (
-    AdapterConfig,
-    adapter_state,
-    add_adapters,
-    base_state,
-    load_adapters,
-    merged_state,
-)
+from models.train import parallel
+from models.train.adapters import AdapterPart, adapter_state, add_adapters, base_state, merged_state, put
 from models.train.course import Chunk, Course
 from models.train.dmd import critic_loss, guided, matching_gradient, matching_loss, ode_endpoint, score_levels
+from models.train.networks import of_bundle, of_preset
 from models.train.optim import Optimiser
 from models.train.pool import BLOCK_FRAMES
 from models.train.prompts import PromptFiles, PromptSource, WorldPrompts
 from models.train.rows import TokenGrid
 from models.train.run import Stateful, Trainer
-from models.train.sampling import FOUR_STEPS
 from models.train.scores import StretchScorer
 from models.train.settings import StageConfig
+from models.train.shard import shard, whole
 from models.transformer import Transformer
 
 BETAS = (0.0, 0.999)
@@ -54,64 +49,88 @@ class DistillTally:
 class DistillTrainer(Trainer):
     """Stages `distill` and `long`."""
 
+    def load(self, saved: dict[str, Any] | None) -> None:
+        """The demo's bundle, or the networks of another preset, which come from its files each time."""
+        if self.config.preset == DEMO.name:
+            super().load(saved)
+            sizes = self.config.sizes
+            self.networks = of_bundle(self.bundle, (2 * sizes.rows, 2 * sizes.columns), shift=self.config.shift)
+        else:
+            self.networks = of_preset(self.config, self.device)
+
     def set_up(self) -> None:
-        config, sizes = self.config, self.config.sizes
-        self.encoder = CachedTextEncoder(self.bundle.text_encoder.requires_grad_(False), capacity=1024)
-        self.generator_net = self.bundle.transformer
+        config, networks = self.config, self.networks
+        self.encoder = CachedTextEncoder(networks.text_encoder, capacity=1024)
+        self.generator_net = networks.model.transformer
         self.teacher = copy.deepcopy(self.generator_net).requires_grad_(False)
         self.critic = copy.deepcopy(self.generator_net)
-        self.trained = _trained(self.generator_net, config.adapters, seed=config.seed)
-        critic = _trained(self.critic, config.adapters, seed=config.seed + 1)
+        self.trained = self._prepare(self.generator_net, seed=config.seed)
+        critic = self._prepare(self.critic, seed=config.seed + 1)
+        self._prepare(self.teacher, seed=None)
         self.optimiser = Optimiser([], self.trained, rates=config.rates, betas=BETAS)
         self.critic_optimiser = Optimiser([], critic, rates=config.critic_rates, betas=BETAS)
-        self.grid = TokenGrid(self.generator_net.config.head_dim, BLOCK_FRAMES, sizes.rows, sizes.columns)
+        tokens = self.generator_net.config.token_grid(*networks.model.size)
+        self.grid = TokenGrid(self.generator_net.config.head_dim, BLOCK_FRAMES, *tokens)
         self.scorers: dict[tuple[int, int], StretchScorer] = {}
         self.course = Course(
             config.course,
-            self.generator_net,
+            networks.model,
             embed=lambda prompts: self._text(self.generator_net, prompts),
             prompts=prompt_source(config),
-            schedule=make_schedule(SamplerConfig(steps=FOUR_STEPS, shift=config.shift)),
-            side=2 * sizes.rows,
+            schedule=networks.schedule,
             generator=self.generator,
         )
         self.tally = DistillTally()
+
+    def _prepare(self, network: Transformer, *, seed: int | None) -> list[nn.Parameter]:
+        """Adapters and shards where asked for; returns what is trained. No seed: a network that is not trained."""
+        if self.config.adapters.rank and seed is not None:
+            add_adapters(network, self.config.adapters, seed=seed)
+        if self.config.sharded:
+            shard(network, parallel.mesh(self.device), dtype=network.dtype)
+        return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
     def begin(self) -> None:
         """Nothing to fill: prompts are all the data."""
 
     def parts(self) -> dict[str, Stateful]:
-        return {
-            "adapters": _Adapters(self.generator_net),
+        """With adapters, these of both networks; otherwise the critic itself. The teacher is kept with the demo only:
+        another preset's is read from its files again."""
+        state: dict[str, Stateful] = {
             "optimiser": self.optimiser,
             "critic_optimiser": self.critic_optimiser,
-            "critic": self.critic,
-            "teacher": self.teacher,
             "course": self.course,
         }
+        if self.config.adapters.rank:
+            state |= {"adapters": AdapterPart(self.generator_net), "critic_adapters": AdapterPart(self.critic)}
+        else:
+            state["critic"] = self.critic
+        if self.config.preset == DEMO.name:
+            state["teacher"] = self.teacher
+        return state
 
     def weights(self) -> dict[str, Tensor]:
         """The weights without adapters; those are a part of their own."""
         return self._state(base_state(self.generator_net))
 
     def average(self) -> dict[str, Tensor]:
-        """The averaged weights, adapters added to them."""
+        """The averaged weights, adapters added to them; of another preset than the demo the adapters alone."""
         kept = [parameter.detach().clone() for parameter in self.trained]
         with torch.no_grad():
-            _put(self.trained, self.optimiser.average)
-            state = self._state(merged_state(self.generator_net))
-            _put(self.trained, kept)
+            put(self.trained, self.optimiser.average)
+            if self.config.preset == DEMO.name:
+                state = self._state(merged_state(self.generator_net))
+            else:
+                state = {name: whole(tensor).clone() for name, tensor in adapter_state(self.generator_net).items()}
+            put(self.trained, kept)
         return state
 
     def _state(self, transformer: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The bundle's state with this state of the transformer."""
-        others = {
-            prefix + name: tensor.detach().clone()
-            for prefix, module in self.bundle.parts().items()
-            if module is not self.generator_net
-            for name, tensor in module.state_dict().items()
-        }
-        return others | {f"transformer.{name}": tensor.clone() for name, tensor in transformer.items()}
+        """The demo bundle's state with this state of the transformer."""
+        if self.config.preset != DEMO.name:
+            return {}
+        others = {name: tensor for name, tensor in self.bundle.state().items() if not name.startswith("transformer.")}
+        return others | {f"transformer.{name}": whole(tensor).clone() for name, tensor in transformer.items()}
 
     def train_step(self) -> None:
         """Every `generator_every` steps an update of the generator; an update of the critic at each."""
@@ -165,7 +184,7 @@ class DistillTrainer(Trainer):
 
     def _noised(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
         x = chunk.stretch.scored
-        sigma = score_levels(x.shape[0], shift=self.config.shift, generator=self.generator).to(x.device)
+        sigma = score_levels(x.shape[0], shift=self.networks.shift, generator=self.generator).to(x.device)
         noise = torch.randn(x.shape, generator=self.generator).to(x)
         return sigma, add_noise(x, noise, sigma[:, None, None, None, None])
 
@@ -198,30 +217,8 @@ class DistillTrainer(Trainer):
         return {name: round(sum(values) / len(values), 5) if values else None for name, values in named.items()}
 
 
-class _Adapters:
-    """The generator's adapters as a part of the checkpoint; nothing where its weights are trained themselves."""
-
-    def __init__(self, transformer: Transformer) -> None:
-        self.transformer = transformer
-
-    def state_dict(self) -> dict[str, Any]:
-        return adapter_state(self.transformer)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        load_adapters(self.transformer, state)
-
-
 def prompt_source(config: StageConfig) -> PromptSource:
     """Files where the configuration names them, the small world otherwise."""
     if not config.prompts:
         return WorldPrompts()
     return PromptFiles.read(Path(config.prompts), Path(config.later_prompts) if config.later_prompts else None)
-
-
-def _put(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
-    for parameter, value in zip(parameters, values, strict=True):
-        parameter.copy_(value)
-
-
-def _trained(network: Transformer, config: AdapterConfig, *, seed: int) -> list[nn.Parameter]:
-    return add_adapters(network, config, seed=seed) if config.rank else list(network.parameters())

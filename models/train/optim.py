@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.train.parallel import average_gradients
+from models.train.shard import whole
 
 NEWTON_SCHULZ: Final = (3.4445, -4.7750, 2.0315)
 NEWTON_SCHULZ_STEPS: Final = 5
@@ -120,7 +121,7 @@ class Optimiser:
         keep = min(self.rates.average, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, [parameter.data for parameter in self.parameters], 1 - keep)
-        return float(norm)
+        return float(whole(norm))
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on, besides the weights."""

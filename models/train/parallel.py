@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.tensor import DTensor
 
 
 def join(device: torch.device) -> None:
@@ -21,11 +23,21 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+def mesh(device: torch.device) -> DeviceMesh:
+    """All processes in a row; one that is alone joins itself."""
+    if not distributed.is_initialized():
+        alone = distributed.HashStore()  # type: ignore[attr-defined]  # public, but not listed as such
+        distributed.init_process_group("gloo", store=alone, rank=0, world_size=1)
+    return init_device_mesh(device.type, (distributed.get_world_size(),))
+
+
 def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
     """The mean of all processes' gradients in place of this one's."""
     if not distributed.is_initialized():
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if any(isinstance(gradient, DTensor) for gradient in gradients):
+        return  # reduced already where it was sharded
     flat = torch.cat([gradient.flatten() for gradient in gradients])
     distributed.all_reduce(flat)
     flat /= distributed.get_world_size()

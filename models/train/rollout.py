@@ -6,7 +6,7 @@ same length and change their prompts at the same block. Finished latents are rou
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec, WindowState
 from models.attention import attention
 from models.config import TRAINING_TIMESTEPS
+from models.load import LATENT_DTYPES
 from models.passes import CachedPasses
 from models.sampler import Schedule, denoise_block, model_input, to_x0
 from models.transformer import PassContext, Transformer
@@ -49,12 +50,23 @@ class OwnKeys:
         return (~own).nonzero()[:, 0].to(self.cache.keys_LBNHD.device)
 
 
+@dataclass(frozen=True, slots=True)
+class RolloutModel:
+    """What is rolled out: the network, its window, the height and width of its latents."""
+
+    transformer: Transformer
+    size: tuple[int, int]
+    window: WindowSpec = field(default_factory=WindowSpec)
+
+
 class Rollout:
     """A batch of streams that goes on block by block."""
 
-    def __init__(self, transformer: Transformer, spec: WindowSpec, *, text: TextKeysValues, side: int) -> None:
+    def __init__(self, model: RolloutModel, *, text: TextKeysValues) -> None:
+        transformer, spec = model.transformer, model.window
         self.transformer = transformer
-        self.passes = CachedPasses(transformer, spec, height=side, width=side)
+        self.passes = CachedPasses(transformer, spec, height=model.size[0], width=model.size[1])
+        self.latent_dtype = LATENT_DTYPES[str(transformer.dtype).removeprefix("torch.")]
         self.batch = text.keys_LBTHD.shape[1]
         self.cache = self.passes.new_cache(self.batch)
         self.window = WindowState(spec)
@@ -86,7 +98,7 @@ class Rollout:
     @torch.no_grad()
     def finish(self, latents: Tensor) -> Tensor:
         """Take the next block's latents as final: round them, run the clean pass, go on. Returns them rounded."""
-        rounded = latents.detach().half().float()
+        rounded = latents.detach().to(self.latent_dtype).float()
         plan = self.window.plan_block()
         self.history.append(rounded)
         self.window = self.window.advance()

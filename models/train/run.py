@@ -63,12 +63,16 @@ class Trainer(ABC):
             saved = torch.load(self._checkpoint, weights_only=True)
         elif self._checkpoint.exists():
             raise ValueError(f"expected {folder} without a checkpoint, found one: --resume or choose another folder")
-        self.bundle = self._bundle(saved).to(self.device)
+        self.load(saved)
         self.set_up()
         if saved is not None:
             self._restore(saved)
         else:
             self.begin()
+
+    def load(self, saved: dict[str, Any] | None) -> None:
+        """Make the networks: from a checkpoint, from where the run starts, or new."""
+        self.bundle = self._bundle(saved).to(self.device)
 
     @abstractmethod
     def set_up(self) -> None:

@@ -59,6 +59,14 @@ class StageConfig:
     start: str = ""
     """Folder of the run whose averaged weights this stage starts from, or of exported weights (`models/demo`); empty
     for new weights."""
+    preset: str = "demo"
+    """Whose networks the stages on self-made streams train; another than the demo is read from its files."""
+    preset_dir: str = ""
+    model_dir: str = ""
+    random_weights: bool = False
+    """In place of a preset's files, to see a configuration run."""
+    sharded: bool = False
+    """Networks split over all processes (FSDP2) instead of whole in each."""
     prompts: str = ""
     """File of prompts for self-made streams, see prompts.py; empty for captions of the small world."""
     later_prompts: str = ""

@@ -5,11 +5,10 @@ import torch
 from torch import Tensor
 
 from cache.text_kv import TextKeysValues
-from cache.window import WindowSpec
 from models.config import SamplerConfig
 from models.sampler import make_schedule
 from models.train.bundle import Bundle, DemoSizes, empty_bundle
-from models.train.rollout import Rollout
+from models.train.rollout import Rollout, RolloutModel
 
 SIZES = DemoSizes(dim=32, ffn_dim=48, num_layers=2, num_heads=2, text_dim=12, text_len=16, freq_dim=16)
 SCHEDULE = make_schedule(SamplerConfig(steps=(1000, 500), shift=3.0))
@@ -42,7 +41,7 @@ def noises(batch: slice) -> list[Tensor]:
 def roll(bundle: Bundle, prompts: tuple[str, ...], *, batch: slice) -> Tensor:
     """Six blocks with a switch before the fifth."""
     drawn = iter(noises(batch))
-    rollout = Rollout(bundle.transformer, WindowSpec(), text=text_of(bundle, prompts), side=12)
+    rollout = Rollout(RolloutModel(bundle.transformer, (12, 12)), text=text_of(bundle, prompts))
     made = []
     for block in range(BLOCKS):
         if block == 4:
@@ -60,7 +59,7 @@ def test_a_stream_of_a_batch_is_as_it_is_alone(bundle: Bundle) -> None:
 
 def test_the_pass_with_gradients_is_the_cached_pass(bundle: Bundle) -> None:
     drawn = iter(noises(slice(0, 2)))
-    rollout = Rollout(bundle.transformer, WindowSpec(), text=text_of(bundle, PROMPTS), side=12)
+    rollout = Rollout(RolloutModel(bundle.transformer, (12, 12)), text=text_of(bundle, PROMPTS))
     one_step = make_schedule(SamplerConfig(steps=(1000,), shift=3.0))
     for _ in range(BLOCKS):
         noise = next(drawn)
@@ -74,11 +73,11 @@ def test_the_pass_with_gradients_is_the_cached_pass(bundle: Bundle) -> None:
 
 @torch.no_grad()
 def test_a_cut_forgets_and_a_recache_does_not(bundle: Bundle) -> None:
-    fresh = Rollout(bundle.transformer, WindowSpec(), text=text_of(bundle, PROMPTS), side=12)
+    fresh = Rollout(RolloutModel(bundle.transformer, (12, 12)), text=text_of(bundle, PROMPTS))
     first = noises(slice(0, 2))[0]
     expected = fresh.block(SCHEDULE, lambda: first)
     for mode, same in (("cut", True), ("recache", False)):
-        rollout = Rollout(bundle.transformer, WindowSpec(), text=text_of(bundle, PROMPTS[::-1]), side=12)
+        rollout = Rollout(RolloutModel(bundle.transformer, (12, 12)), text=text_of(bundle, PROMPTS[::-1]))
         rollout.finish(rollout.block(SCHEDULE, lambda: first))
         rollout.switch(text_of(bundle, PROMPTS), mode)  # type: ignore[arg-type]
         assert torch.equal(rollout.block(SCHEDULE, lambda: first), expected) is same
