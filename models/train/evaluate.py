@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     with TemporaryDirectory() as folder:
         runner = Runner(Source(preset="demo", weights=chosen.weights, shift=chosen.shift), Path(folder))
-        report = measure(runner, Sizes(clips=chosen.prompts), parts=parts_for(runner, QUICK))
+        *_, report = measure(runner, Sizes(clips=chosen.prompts), parts=parts_for(runner, QUICK))
         if chosen.sheet is not None:
             chosen.sheet.mkdir(parents=True, exist_ok=True)
             write_sheets(runner.engine(), chosen.sheet, world=True, seconds=20.0)

@@ -75,24 +75,22 @@ def _measured(runner: Runner, options: EvalOptions) -> Report | None:
     report = None
     if parts:
         sizes = Sizes(clips=options.clips, seconds=options.seconds)
-        report = measure(runner, sizes, parts=parts)
-        write_report(report, options.out, plots=options.plots)
+        for report in measure(runner, sizes, parts=parts):
+            write_report(report, options.out)
+        assert report is not None, "there were parts"
+        typer.echo(markdown_of(report), err=True)
+        if options.plots:
+            tell_of(write_plots(report, options.out))
     if not only or SHEETS in only:
         world = runner.source.draws_the_world
         tell_of(write_sheets(runner.engine(), options.out, world=world, seconds=options.seconds))
     return report
 
 
-def write_report(report: Report, folder: Path, *, plots: bool) -> None:
-    """The table, the same as JSON, and the plots; the table on stderr, too."""
-    table = markdown_of(report)
-    paths = [folder / "report.md", folder / "report.json"]
-    paths[0].write_text(table, encoding="utf-8")
-    paths[1].write_text(report.to_json() + "\n", encoding="utf-8")
-    if plots:
-        paths += write_plots(report, folder)
-    typer.echo(table, err=True)
-    tell_of(paths)
+def write_report(report: Report, folder: Path) -> None:
+    """The table, and the same as JSON."""
+    (folder / "report.md").write_text(markdown_of(report), encoding="utf-8")
+    (folder / "report.json").write_text(report.to_json() + "\n", encoding="utf-8")
 
 
 def tell_of(paths: Sequence[Path]) -> None:

@@ -5,7 +5,7 @@ need nothing of each other, so that any of them can be left out, run later or ru
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -121,8 +121,8 @@ def parts_for(runner: Runner, only: Sequence[str]) -> list[Part]:
     return [part for part in known if not only or part.name in only]
 
 
-def measure(runner: Runner, sizes: Sizes, *, parts: Sequence[Part]) -> Report:
-    """Run the parts."""
+def measure(runner: Runner, sizes: Sizes, *, parts: Sequence[Part]) -> Iterator[Report]:
+    """Run the parts; after each of them the report so far."""
     generator = runner.engine()
     report = Report(
         preset=runner.source.preset,
@@ -130,5 +130,7 @@ def measure(runner: Runner, sizes: Sizes, *, parts: Sequence[Part]) -> Report:
         clips=sizes.clips,
         steps=len(generator.preset.sampler.steps),
     )
-    measured: dict[str, Any] = {part.fills: part.measure(runner, sizes) for part in parts}
-    return replace(report, **measured)
+    for part in parts:
+        measured: dict[str, Any] = {part.fills: part.measure(runner, sizes)}
+        report = replace(report, **measured)
+        yield report
