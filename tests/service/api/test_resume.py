@@ -138,6 +138,9 @@ async def test_a_token_is_good_for_one_use_and_one_session(way: str) -> None:
         async with service.connection() as back:
             if way == "used":
                 await resumed(back, resume(start, None))
+                # Until something comes over the new connection, its token may not have arrived there.
+                await back.say(SessionPing(id="here"))
+                await back.hear_until(SessionPong)
             async with service.connection() as late:
                 wrong = {"used": token, "wrong": "x", "another's": theirs.resume_token}[way]
                 await late.say(resume(start, None, resume_token=wrong))
@@ -145,6 +148,19 @@ async def test_a_token_is_good_for_one_use_and_one_session(way: str) -> None:
                 assert (error.code, error.fatal) == (ErrorCode.RESUME_TOKEN_INVALID, False)
                 # A refused try leaves the connection open for another.
                 await begun(late)
+
+
+async def test_an_answer_that_was_lost_does_not_lose_the_session() -> None:
+    """The token is used up, but the next one never arrives: the old one opens the session again."""
+    async with running(PATIENT) as service, service.connection() as talk:
+        start = await begun(talk)
+        for _ in range(3):
+            async with service.connection() as back:
+                await back.say(resume(start, None))
+                await back.hear()
+                back.socket.transport.abort()
+        async with service.connection() as back:
+            await resumed(back, resume(start, None))
 
 
 async def test_a_session_that_nobody_knows_or_that_has_ended_says_so() -> None:
