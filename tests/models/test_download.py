@@ -6,6 +6,7 @@ machine.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -166,6 +167,15 @@ def test_a_machine_that_is_not_there_is_an_error_of_ours(tmp_path: Path, hub: Fa
     for file in files:
         with pytest.raises(FetchError, match=f"{file.name}: .*refused"):
             fetch(replace(LONGLIVE_1_3B, files=(file,), lora=None), tmp_path, hub, endpoint=nobody)
+
+
+def test_without_the_hubs_client_the_extra_is_named(
+    tmp_path: Path, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(FetchError, match=r"need the package huggingface-hub \(extra `checkpoints`\)") as caught:
+        fetch(preset_of(hub), tmp_path, hub)
+    assert caught.value.code == "package_missing"
 
 
 @pytest.mark.parametrize("layout", ["repository/path", "path", "flat", "cache"])

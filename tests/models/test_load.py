@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from models.attention import Kernel
 from models.errors import ConfigError, EngineError, PresetError, WeightsError
 from models.generator import Generator
-from models.load import LoadOptions, build_generator, load_generator
+from models.load import LoadOptions, build_generator, load_engine, load_generator
 from models.pieces import randomise
 from models.presets import Decoder, Preset
 from models.text import WordEncoder
@@ -236,7 +236,6 @@ def test_a_tensor_missing_or_left_over_is_named(stored: tuple[Preset, Path], nam
         ("nothing", "model_unknown"),
         ("", "model_unknown"),
         ("wan-14b", "model_unavailable"),
-        ("longlive-1.3b", "model_unavailable"),
     ],
 )
 def test_presets_that_cannot_be_served_are_refused(name: str, code: str) -> None:
@@ -244,3 +243,11 @@ def test_presets_that_cannot_be_served_are_refused(name: str, code: str) -> None
         load_generator(name)
     assert isinstance(caught.value, EngineError)
     assert (caught.value.code, caught.value.field) == (code, "model")
+
+
+def test_a_published_preset_is_read_from_a_folder_and_under_its_licence(tmp_path: Path) -> None:
+    room = LoadOptions(memory_budget_bytes=10**11)
+    for options, code in ((room, "model_unavailable"), (replace(room, model_dir=tmp_path), "licence_not_accepted")):
+        with pytest.raises(PresetError) as caught:
+            load_engine("longlive-1.3b", options)
+        assert caught.value.code == code

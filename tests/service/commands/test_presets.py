@@ -3,6 +3,7 @@
 Every way in which a file can be wrong is seen by the doctor before anything is loaded, with the file and the tensor.
 """
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -180,6 +181,16 @@ def test_adapters_of_the_settings_are_looked_at(installed: Path, monkeypatch: py
     code, said, first = doctor(installed, "--quick")
     assert (code, first) == (1, "adapters")
     assert "none.pt: expected a file of weights, found none" in said["adapters"][1]
+
+
+def test_packages_that_are_missing_are_named_with_the_extra(installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "ftfy" else found(name))
+    code, said, first = doctor(installed, "--quick")
+    assert (code, first) == (1, "packages")
+    assert "expected the packages ftfy (extra `checkpoints`" in said["packages"][1]
+    assert said["files"][0] == "ok"
+    assert "shapes" not in said  # what reads them is not here
 
 
 def test_options_that_cannot_be_are_refused(installed: Path) -> None:
