@@ -53,7 +53,8 @@ class Process:
 @asynccontextmanager
 async def worker(preset: str = "fake", **changes: object) -> AsyncIterator[Process]:
     endpoints = Endpoints.create()
-    settings = msgspec.structs.replace(SETTINGS, folder=str(endpoints.folder), preset=preset, **changes)
+    folders = {"folder": str(endpoints.folder), "store_dir": str(endpoints.folder)}
+    settings = msgspec.structs.replace(SETTINGS, **{**folders, "preset": preset, **changes})
     channel = ApiChannel(endpoints, LIMITS)
     command = [sys.executable, "-m", "service.worker.main"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as popen:
