@@ -56,6 +56,15 @@ def test_changes_go_on_from_the_same_block(generator: Generator) -> None:
     assert len(cut.jumps) == len(blend.jumps) == 24
 
 
+def test_int8_is_another_engine_with_smaller_weights(generator: Generator) -> None:
+    int8 = build_engine(DEMO, Variant(quantize="int8"))
+    assert int8.facts().fingerprint != generator.facts().fingerprint
+    assert int8.facts().weight_bytes < 0.5 * generator.facts().weight_bytes
+    (full,), (small,) = (film(engine, TAKE, detectors=None) for engine in (generator, int8))
+    assert small.jumps != full.jumps
+    assert abs(small.saturation[-1] - full.saturation[-1]) < 0.2 * full.saturation[-1]
+
+
 def test_what_was_filmed_is_not_filmed_again(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     first = runner.run([TAKE, SWITCH], title="a")
     monkeypatch.setattr("models.train.eval.runner.film", None)
