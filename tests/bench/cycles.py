@@ -15,9 +15,11 @@ from dataclasses import asdict, dataclass
 
 import psutil
 
+from service.api.hub import SessionHub
 from service.api.machine import Machine
 from service.api.outbox import Outbox
 from service.api.realtime import Connection
+from service.api.replay import Replay
 from service.protocol import encode_message
 from service.protocol.client import SessionStart, SessionStop
 from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone, SessionQueued, VideoStart
@@ -106,7 +108,8 @@ async def _settled_tasks(service: Running) -> int:
 def _objects() -> int:
     gc.collect()
     # By their type: to ask some objects of torch for their class is a warning.
-    return sum(issubclass(type(thing), Connection | Machine | Outbox | Talk) for thing in gc.get_objects())
+    kinds = Connection | Machine | Outbox | SessionHub | Replay | Talk
+    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
 
 
 def main() -> None:

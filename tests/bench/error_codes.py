@@ -17,9 +17,20 @@ from websockets.typing import Origin, Subprotocol
 from service import ipc
 from service.config import ServiceConfig
 from service.errors import ErrorCode
-from service.protocol.client import SessionControl, SessionInteraction, SessionPing, SessionStart, SessionStop
-from service.protocol.server import ChunkMetadata, InteractionRejected, MediaInit
-from tests.service.api.running import FAST, PATIENCE, Running, Talk, running
+from service.protocol.client import (
+    SessionControl,
+    SessionDirect,
+    SessionFork,
+    SessionInteraction,
+    SessionJoin,
+    SessionPing,
+    SessionResume,
+    SessionStart,
+    SessionStop,
+)
+from service.protocol.server import ChunkMetadata, InteractionRejected, MediaInit, SessionDone, VideoStart
+from service.store.records import SessionRecord
+from tests.service.api.running import FAST, PATIENCE, PATIENT, Running, Talk, running
 from tests.service.bad_messages import BAD_MESSAGES
 from tests.service.fakes import REFUSED_WORD
 
@@ -36,19 +47,19 @@ ENGINE_CODES = (
     "transition_invalid",
     "position_limit",
     "restore_mismatch",
-    "out_of_memory",
-    "guard_not_finite",
-    "guard_black",
-    "guard_saturated",
-    "guard_frozen",
     "engine_error",
+    "adapters_unknown",
+    "adapters_unavailable",
+    "opening_unsupported",
+    "clip_invalid",
 )
+FATAL_ENGINE_CODES = ("out_of_memory", "guard_not_finite", "guard_black", "guard_saturated", "guard_frozen")
 
 
 async def all_codes() -> set[str]:
     """Codes that were heard."""
     heard: set[str] = set()
-    for part in (_refusals, _orders, _http, _time, _limits, _ends):
+    for part in (_refusals, _orders, _http, _rest, _time, _limits, _coming_back, _directing, _ends):
         heard |= await part()
     return heard
 
@@ -74,6 +85,12 @@ async def _refusals() -> set[str]:
         for message in [bad.text for bad in BAD_MESSAGES] + [b""] + starts + others:
             await talk.say(message)
             heard.add((await talk.error()).code)
+        await talk.say(START.model_copy(update={"picture_id": "none"}))
+        heard.add((await talk.error()).code)
+        for code in FATAL_ENGINE_CODES:
+            async with service.connection() as other:
+                await other.say(SessionStart(prompt=f"{REFUSED_WORD} {code}"))
+                heard.add((await other.error()).code)
         await talk.say(START)
         for code in ENGINE_CODES:
             await talk.say(SessionInteraction(event_id=code, prompt=f"{REFUSED_WORD} {code}"))
@@ -127,6 +144,84 @@ async def _http() -> set[str]:
     return heard
 
 
+async def _rest() -> set[str]:
+    """What the routes of sessions and pictures refuse."""
+    heard: set[str] = set()
+    async with _session(_with(recording_timeout=0.001, max_picture_bytes=1024)) as (service, talk):
+        (name,) = service.worker.worker.sessions
+        await talk.hear_until(ChunkMetadata)
+        record = SessionRecord(
+            id="odd",
+            model="demo",
+            width=96,
+            height=96,
+            fps=16.0,
+            seed=1,
+            fingerprint="",
+            options="{}",
+            created_at=0.0,
+            family="odd",
+        )
+        await service.store.open_session(record)
+        await service.store.end_session("odd", "stopped")
+        async with httpx2.AsyncClient(base_url=f"http://{service.authority}", timeout=PATIENCE) as client:
+            for method, path, content in (
+                ("DELETE", f"/v1/sessions/{name}", b""),
+                ("GET", "/v1/sessions?after=x", b""),
+                ("GET", "/v1/sessions/none", b""),
+                ("GET", f"/v1/sessions/{name}/recording", b""),
+                ("POST", "/v1/pictures", b""),
+                ("POST", "/v1/pictures", bytes(2048)),
+            ):
+                answer = await client.request(method, path, content=content)
+                heard.add(answer.json()["code"])
+            token = (await client.post("/v1/sessions/odd/resume")).json()["resume_token"]
+        async with service.connection() as other:
+            await other.say(SessionResume(session_id="odd", resume_token=token))
+            heard.add((await other.error()).code)
+    return heard
+
+
+async def _coming_back() -> set[str]:
+    """Resumed and joined sessions."""
+    heard: set[str] = set()
+    async with running(PATIENT) as service, service.connection() as talk, service.connection() as other:
+        await talk.say(START)
+        start = (await talk.hear_until(VideoStart))[-1].message
+        assert isinstance(start, VideoStart)
+        for first in (
+            SessionResume(session_id=start.session_id, resume_token="x"),
+            SessionJoin(session_id="none"),
+            SessionJoin(session_id=start.session_id, format="png"),
+        ):
+            await other.say(first)
+            heard.add((await other.error()).code)
+        await other.say(SessionResume(session_id=start.session_id, resume_token=start.resume_token or ""))
+        heard.add((await talk.error()).code)
+        await other.say(SessionStop())
+        await other.hear_until(SessionDone)
+        async with service.connection() as late:
+            await late.say(SessionResume(session_id=start.session_id, resume_token="x"))
+            heard.add((await late.error()).code)
+    return heard
+
+
+async def _directing() -> set[str]:
+    """Who may not direct, and places that there are not."""
+    heard: set[str] = set()
+    async with _session() as (service, talk), service.connection() as viewer:
+        (name,) = service.worker.worker.sessions
+        await viewer.say(SessionJoin(session_id=name))
+        for message in (SessionControl(action="pause"), SessionDirect(action="take")):
+            await viewer.say(message)
+            heard.add((await viewer.error()).code)
+        await talk.hear_until(ChunkMetadata)
+        for message in (SessionControl(action="rewind", sequence=10**6), SessionFork()):
+            await talk.say(message)
+            heard.add((await talk.error()).code)
+    return heard
+
+
 async def _time() -> set[str]:
     """Deadlines of the client and of the worker."""
     heard: set[str] = set()
@@ -134,6 +229,10 @@ async def _time() -> set[str]:
         heard.add((await talk.error()).code)
     async with _session(_with(idle_timeout=0.1)) as (service, talk):
         service.worker.streaming = False
+        heard.add((await talk.error()).code)
+    async with running(_with(lease_seconds=0.1)) as service, service.connection() as talk:
+        service.worker.streaming = False  # no chunk that could be taken, and so no sign of life
+        await talk.say(START)
         heard.add((await talk.error()).code)
     async with _session(_with(answer_timeout=0.1)) as (service, talk):
         service.worker.worker.deaf_to_stop = True
@@ -172,6 +271,9 @@ async def _ends() -> set[str]:
         heard.add((await talk.error()).code)
         await late.say(START)
         heard.add((await late.error()).code)
+    async with _session() as (service, talk):
+        service.store.close()
+        heard.add((await talk.error()).code)
     async with running() as service, service.connection() as talk:
         await talk.say(SessionPing())
         await talk.hear()

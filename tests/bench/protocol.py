@@ -22,10 +22,15 @@ from websockets.exceptions import ConnectionClosed
 from service.errors import REGISTRY, CloseCode, ErrorCode
 from service.protocol.client import (
     ClientMessage,
+    SessionCheckpoint,
     SessionControl,
+    SessionDirect,
+    SessionFork,
     SessionInteraction,
+    SessionJoin,
     SessionPing,
     SessionPlayback,
+    SessionResume,
     SessionStart,
     SessionStop,
 )
@@ -71,6 +76,15 @@ prompts = st.builds(
 controls = st.builds(SessionControl, action=st.sampled_from(["pause", "resume"])) | st.builds(
     SessionControl, action=st.just("quality"), quality=st.integers(1, 100)
 )
+placed = st.builds(
+    SessionControl, action=st.just("rewind"), sequence=st.integers(0, 40), same_noise=st.booleans()
+) | st.builds(SessionControl, action=st.just("rewind"), seconds=st.floats(0, 30))
+handing = (
+    st.builds(SessionDirect, action=st.sampled_from(["offer", "take", "release"]))
+    | st.builds(SessionCheckpoint, name=st.just("here"))
+    | st.builds(SessionFork, sequence=st.integers(0, 10))
+    | st.just(SessionControl(action="seek_live"))
+)
 playbacks = st.builds(SessionPlayback, position_seconds=st.floats(0, 1e9))
 
 
@@ -99,6 +113,8 @@ class Client:
     def _checked(self, message: ServerMessage | UnknownMessage) -> ServerMessage:
         assert not isinstance(message, UnknownMessage), f"not documented: {message}"
         assert not self.ended, f"after the last word: {message}"
+        if isinstance(message, VideoStart):
+            self.sequence = message.next_sequence
         if isinstance(message, ChunkMetadata):
             assert message.sequence == self.sequence
             self.sequence += 1
@@ -187,7 +203,16 @@ class Wire(RuleBasedStateMachine):
         # The worker's word may come after the pong; the next exchange hears it.
         self.tally["answered at once"] += any(isinstance(item, kinds) for item in heard)
 
-    @rule(index=indices, message=controls | playbacks)
+    @rule(index=indices, known=st.booleans(), join=st.booleans())
+    def comes_to_another(self, index: int, known: bool, join: bool) -> None:
+        """Joins a session, or tries a token that is none."""
+        names = list(self.service.worker.worker.sessions) if known else []
+        session = names[0] if names else "none"
+        message = SessionJoin(session_id=session) if join else SessionResume(session_id=session, resume_token="x")
+        if index not in self.clients or not self.clients[index].sequence:
+            self.talk(index, message)
+
+    @rule(index=indices, message=controls | playbacks | placed | handing)
     def steers(self, index: int, message: SessionControl | SessionPlayback) -> None:
         self.talk(index, message)
 

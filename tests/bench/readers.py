@@ -118,7 +118,8 @@ async def _watch(service: Running, seconds: float) -> Peak:
     peak, until = Peak(), time.monotonic() + seconds
     while time.monotonic() < until:
         buffers = [protocol.transport.get_write_buffer_size() for protocol in service.server.server_state.connections]
-        peak = Peak(max(peak.outbox_bytes, service.state.connections.held_bytes), max(peak.socket_bytes, *buffers, 0))
+        held = service.state.connections.waiting().bytes
+        peak = Peak(max(peak.outbox_bytes, held), max(peak.socket_bytes, *buffers, 0))
         await asyncio.sleep(0.01)
     return peak
 

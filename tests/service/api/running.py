@@ -5,6 +5,7 @@ have ended.
 """
 
 import asyncio
+import os
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -28,6 +29,8 @@ from tests.service.memory_worker import MemoryWorker
 
 PATIENCE = 60.0
 """Seconds after which a test gives up on something that should have come at once."""
+MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)
+"""Where stores of tests lie: in memory, where there is such a place, so that no test waits for a busy disk."""
 FAST = ServiceConfig(
     port=0,
     heartbeat_interval=0.05,
@@ -142,7 +145,7 @@ async def running(
 ) -> AsyncIterator[Running]:
     worker = MemoryWorker(frame_bytes=frame_bytes, chunk_interval=chunk_interval)
     client = WorkerClient(config)
-    with tempfile.TemporaryDirectory() as folder, closing(SessionStore(Path(folder))) as store:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, closing(SessionStore(Path(folder))) as store:
         app = create_app(config, client, store)
         server = build_server(app, config)
         tasks = _serve_worker(worker, client)
