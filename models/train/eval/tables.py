@@ -39,7 +39,7 @@ def markdown_of(report: Report) -> str:
         *_adherence(report),
         *_switches(report.switches),
         *_drift(report),
-        *_continuity(report.continuity),
+        *_continuity(report.continuity, report.trust),
         *_steps(report.steps_series),
         *_windows(report.windows),
         *_precision(report.precision),
@@ -166,7 +166,7 @@ def _drift_row(found: DriftFigures) -> list[str]:
     ]
 
 
-def _continuity(found: Continuity | None) -> list[str]:
+def _continuity(found: Continuity | None, trust: Trust | None) -> list[str]:
     if found is None:
         return []
     head = ["takes", "borders", "jump inside blocks", "at borders", "ratio", "95th percentile at borders", "cuts seen"]
@@ -179,7 +179,12 @@ def _continuity(found: Continuity | None) -> list[str]:
         f"{found.border_p95:.2f}",
         str(found.cuts),
     ]
-    return ["## Continuity", "Without a prompt change; jumps of 255.", table(head, [row])]
+    text = "Without a prompt change; jumps of 255."
+    if trust is not None:
+        text += (
+            f" Rendered clips jump by {trust.rendered.jump:.2f} and have a sharpness of {trust.rendered.sharpness:.2f}."
+        )
+    return ["## Continuity", text, table(head, [row])]
 
 
 SERIES: Final = (*READ, "motion", "present")

@@ -7,14 +7,16 @@ with other backdrops may be given.
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.train.degrade import degrade
 from models.train.detectors import MOTION_FRAMES, Detectors, Reading, read_motion
+from models.train.eval.pixels import jumps_of, sharpness_of
 from models.train.render import Clips, Renderer
 from models.train.world import COLOUR, COLOURS, MOTION, MOTIONS, SCENE, SCENES, SHAPE, SHAPES, TIME, TIMES
-from models.vae import LinearCodec
+from models.vae import LinearCodec, to_rgb24
 
 NEAR: Final = 0.06
 """Distance, as a share of the picture, up to which a position counts as right."""
@@ -50,11 +52,21 @@ class DetectorAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """What rendered clips look like to the pixel measures, of 255: what a perfect model would have."""
+
+    jump: float
+    """Median jump from frame to frame."""
+    sharpness: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trust:
-    """Both sets of clips."""
+    """Both sets of clips, and the looks of the clean one."""
 
     clean: DetectorAccuracy
     degraded: DetectorAccuracy
+    rendered: Look
 
 
 def measure_trust(detectors: Detectors, renderer: Renderer, *, codec: LinearCodec, clips: int) -> Trust:
@@ -65,7 +77,15 @@ def measure_trust(detectors: Detectors, renderer: Renderer, *, codec: LinearCode
     return Trust(
         clean=measure_detectors(detectors, clean, clean.frames),
         degraded=measure_detectors(detectors, damaged, degrade(damaged.frames, codec, generator)),
+        rendered=look_of(clean),
     )
+
+
+def look_of(rendered: Clips) -> Look:
+    """The pixel measures of rendered clips."""
+    clips = [to_rgb24(frames) for frames in rendered.frames]
+    jumps = [jump for frames in clips for jump in jumps_of(frames, None)[1:]]
+    return Look(float(np.median(jumps)), float(np.mean([sharpness_of(frames[-1]) for frames in clips])))
 
 
 def _render(renderer: Renderer, clips: int, generator: torch.Generator) -> Clips:

@@ -41,6 +41,7 @@ def test_rendered_clips_are_read_back(trust: Trust, kind: str) -> None:
     assert found.motion >= 0.9
     assert sum(map(sum, found.skyline_confusion)) == 24 * 12
     assert sum(map(sum, found.motion_confusion)) == found.clips == 24
+    assert 0.5 < trust.rendered.jump < 3
 
 
 @pytest.mark.parametrize("ground", ["forest", "meadow", "sea"])

@@ -21,7 +21,7 @@ from models.train.eval.shares import ratio_of
 from models.train.eval.speed import Speed
 from models.train.eval.switches import Switches, figures_of
 from models.train.eval.tables import markdown_of
-from models.train.eval.trust import DetectorAccuracy, Trust, accuracy, confusion
+from models.train.eval.trust import DetectorAccuracy, Look, Trust, accuracy, confusion
 from models.train.world import MOTIONS
 from tests.models.train.eval.records import record, showing
 from tests.models.train.eval.test_switches import base, to
@@ -48,7 +48,7 @@ def trusted() -> Trust:
         shape_confusion=three,
         motion_confusion=four,
     )
-    return Trust(found, replace(found, scene=0.25))
+    return Trust(found, replace(found, scene=0.25), Look(1.4, 8.4))
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,7 @@ def test_the_table_holds_every_part(full: Report) -> None:
     assert "| scene | 1.000 (0.34-1.00) | 1.000 (0.34-1.00) | 0.17 | 0.750 | 0.250 |" in table
     assert "| shape, chance taken out | 1.000 (0.01-1.00) |" in table
     assert "94.5 frames a second" in table
+    assert "Rendered clips jump by 1.40" in table
     assert "2.00 (2.00-2.00)" in table
     widths = [[row.count("|") for row in part.splitlines()] for part in table.split("\n\n") if part.startswith("|")]
     assert all(len(set(counts)) == 1 for counts in widths)
