@@ -34,8 +34,8 @@ INDEX_SUFFIX: Final = ".safetensors.index.json"
 PICKLE_SUFFIXES: Final = (".pt", ".pth")
 USUAL_KEYS: Final = ("generator", "generator_ema", "model", "generator_lora")
 """The dictionaries of a training checkpoint that hold weights, in the order in which they are taken."""
-WINDOWS: Final = 16
-"""A file is mapped anew after each sixteenth of it, so that what was read of it does not stay in memory."""
+WINDOWS: Final = 32
+"""A file is mapped anew after each thirty-second part of it, so that what was read of it does not stay in memory."""
 _DTYPES: Final = {
     "F64": torch.float64,
     "F32": torch.float32,
