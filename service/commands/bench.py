@@ -7,12 +7,14 @@ last line of stdout is one JSON document.
 
 import json
 import math
+import resource
 import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Final
 
+import torch
 import typer
 
 from models.generator import Generator
@@ -71,6 +73,9 @@ class BenchReport:
     """How many viewers at the preset's frame rate that would be."""
     first_chunk_ms: float
     """From starting a stream to its first chunk sent."""
+    load_seconds: float
+    peak_bytes: int
+    """Of the device's memory that torch took, or of this process where there is no device."""
     stages: dict[str, StageFigures]
     machine: Machine
 
@@ -128,14 +133,15 @@ def run_bench(options: BenchOptions) -> None:
             raise OptionError(f"expected at least 1, not {getattr(options, name)}", code="field_range", field=name)
     if options.warmup < 0:
         raise OptionError(f"expected at least 0, not {options.warmup}", code="field_range", field="warmup")
+    begun = time.perf_counter()
     generator = load_engine(options.preset, options, settings=options.settings)
-    report = measure(generator, options)
+    report = measure(generator, options, load_seconds=time.perf_counter() - begun)
     typer.echo(table_of(report), err=True)
     if options.json:
         typer.echo(report.to_json())
 
 
-def measure(generator: Generator, options: BenchOptions) -> BenchReport:
+def measure(generator: Generator, options: BenchOptions, *, load_seconds: float = 0.0) -> BenchReport:
     """Warm up, then take the time of `options.blocks` blocks."""
     machine = machine_facts()
     with Loopback() as loopback:
@@ -161,9 +167,17 @@ def measure(generator: Generator, options: BenchOptions) -> BenchReport:
         frames_per_second=round(frames / elapsed, 2),
         realtime=round(frames / elapsed / preset.fps, 2),
         first_chunk_ms=round(first_chunk_ms, 1),
+        load_seconds=round(load_seconds, 2),
+        peak_bytes=_peak_bytes(),
         stages=stages_of(costs),
         machine=machine,
     )
+
+
+def _peak_bytes() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def stages_of(costs: Sequence[BlockCost]) -> dict[str, StageFigures]:
@@ -190,6 +204,7 @@ def table_of(report: BenchReport) -> str:
         f"torch {machine.torch}",
         f"{report.blocks_per_second:.2f} blocks/s, {report.frames_per_second:.1f} frames/s "
         f"({report.realtime:.1f} x real time), first chunk after {report.first_chunk_ms:.0f} ms",
+        f"loaded in {report.load_seconds:.1f} s, at most {report.peak_bytes / 2**30:.2f} GiB of memory",
         f"{'stage':<10}{'blocks':>8}{'median ms':>12}{'p95 ms':>10}",
     ]
     for name, stage in report.stages.items():

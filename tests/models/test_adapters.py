@@ -1,4 +1,4 @@
-"""Adapters of the user: merged from the weights as loaded, changed between blocks, taken off without a trace, replayed."""
+"""Adapters of the user: merged from the weights as loaded, changed live, taken off without a trace, replayed."""
 
 from dataclasses import replace
 from pathlib import Path
