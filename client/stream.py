@@ -183,7 +183,7 @@ def _replayed_cue(prompt: JournalPrompt, info: VideoStart) -> "_Cue":
     begins = max(0.0, (frames - 0.5) / info.fps)
     change = replace(prompt.change, at=begins)
     message = interaction_message(change, prompt.event_id)
-    return _Cue(message, max(0.0, begins - _AHEAD))
+    return _Cue(message, begins - _AHEAD if begins > _AHEAD else None)
 
 
 class _Take:

@@ -51,3 +51,14 @@ def test_gap_in_the_time_stamps_is_waited_for() -> None:
     playhead.arrive(100.0, pts=0.0, frames=12)
     assert not playhead.arrive(101.4, pts=1.5, frames=12)
     assert playhead.position(101.75) == 1.75
+
+
+def test_a_video_that_goes_on_from_an_earlier_moment_is_shown_at_once() -> None:
+    """After a rewind the time stamps go back; what was to come is not shown, and nothing was late."""
+    playhead = Playhead(16)
+    for number in range(3):
+        playhead.arrive(100.0, pts=0.75 * number, frames=12)
+    assert playhead.position(101.0) == 1.0
+    assert not playhead.arrive(101.0, pts=0.75, frames=12)
+    assert (playhead.position(101.0), playhead.received_end, playhead.underruns) == (0.75, 1.5, 0)
+    assert playhead.position(109.0) == 1.5

@@ -17,7 +17,7 @@ from client.connection import ClientOptions
 from client.errors import ConnectFailed, SessionDrained, SessionFailed, TakeEndedEarly
 from client.recording import TakeFiles
 from client.requests import PromptChange
-from client.stream import StreamOptions, expected_frames, run, run_take
+from client.stream import JournalPrompt, StreamOptions, expected_frames, run, run_take
 from service.errors import ProtocolError
 from service.protocol.client import SessionInteraction, WeightedPrompt
 from service.protocol.server import SessionDraining, VideoDiscard
@@ -175,6 +175,35 @@ async def test_recording_is_what_was_aired(tmp_path: Path) -> None:
     assert frame_times(tmp_path / "take.mp4") == [Fraction(index, 16) for index in range(24)]
     kept = [make_chunk(sequence)[0].frames_sha256 for sequence in (0, 2)]
     assert (tmp_path / "hashes.txt").read_text().splitlines() == kept
+
+
+async def test_prompts_of_a_journal_go_out_ahead_of_their_blocks() -> None:
+    """Each with the second at which its block begins, cuts counted; what was taken back is in the report."""
+    asked: list[SessionInteraction] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.start(first_block_frames=9)
+        for _ in range(2):
+            message = await peer.next()
+            assert isinstance(message, SessionInteraction)
+            asked.append(message)
+        await peer.chunk(0)
+        await peer.chunk(1)
+        await peer.send(VideoDiscard(from_sequence=1, next_sequence=2, reason="prompt"))
+        await peer.chunk(2, pts=0.75)
+        await peer.done(3)
+
+    replayed = (
+        JournalPrompt(PromptChange("sea", mode="cut"), 3, 0, "prompt-1"),
+        JournalPrompt(PromptChange("fog"), 5, 1, "prompt-2"),
+    )
+    async with fake_server(script) as server:
+        options = StreamOptions("a fox", 1.5, url=server.url, pacing="none", replayed=replayed, client=QUICK)
+        report = await run_take(options)
+    # Block 3 begins after 33 frames; block 5 after 33 + 9 + 12 of them. Half a frame less, so that it is not missed.
+    assert [message.at for message in asked] == [32.5 / 16, 53.5 / 16]
+    assert [message.mode for message in asked] == ["cut", "recache"]
+    assert (report.discarded, report.missing) == (1, 0)
 
 
 @pytest.mark.parametrize("drained", [False, True])
