@@ -25,16 +25,24 @@ def read_clip(path: Path, *, width: int, height: int, fps: int, frames: int) -> 
     taken: list[RGB24] = []
     try:
         with av.open(str(path), mode="r") as container:
-            for picture, until in _shown(container, shortest=1 / fps):
-                while len(taken) < frames and len(taken) / fps < until - _SLACK:
-                    taken.append(fit(_upright(picture), width=width, height=height))
-                if len(taken) >= frames:
-                    break
+            for picture in _at_rate(container, fps=fps, frames=frames):
+                taken.append(fit(_upright(picture), width=width, height=height))
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _refused(path, f"one that cannot be read ({error})") from error
     if not taken:
         raise _refused(path, "one without a frame")
     return np.stack(taken)
+
+
+def _at_rate(container: av.container.InputContainer, *, fps: int, frames: int) -> Iterator[av.VideoFrame]:
+    """What is shown at each of the first `frames` moments of the session's clock."""
+    count = 0
+    for picture, until in _shown(container, shortest=1 / fps):
+        while count < frames and count / fps < until - _SLACK:
+            yield picture
+            count += 1
+        if count >= frames:
+            return
 
 
 def _shown(container: av.container.InputContainer, *, shortest: float) -> Iterator[tuple[av.VideoFrame, float]]:

@@ -168,6 +168,7 @@ def test_dependencies_are_those_that_are_used() -> None:
     }
     declared = {names.get(name, name) for name in _declared()}
     come_with_others = {"starlette": "fastapi", "pydantic_core": "pydantic", "httpx2": "huggingface_hub"}
+    come_with_others["tokenizers"] = "transformers"
     imported = {item.module.split(".")[0] for source in PRODUCT for item in imports_of(source, MODULES)}
     outside = imported - STANDARD - {module.split(".")[0] for module in MODULES}
     assert {come_with_others.get(name, name) for name in outside} == declared
