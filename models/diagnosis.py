@@ -200,12 +200,15 @@ def _shapes(preset: Preset, model_dir: Path) -> Check:
 
 def _shape_problems(preset: Preset, model_dir: Path) -> Iterator[str]:
     """What does not fit, with its file, by the heads of files alone."""
-    yield from transformer_problems(preset.transformer, transformer_source(preset, model_dir))
-    for look in (_text_encoder_problems, _tokenizer_problems, _decoder_problems):
+    for look in (_transformer_problems, _text_encoder_problems, _tokenizer_problems, _decoder_problems):
         try:
             yield from look(preset, model_dir)
         except EngineError as error:
             yield str(error)
+
+
+def _transformer_problems(preset: Preset, model_dir: Path) -> Iterator[str]:
+    yield from transformer_problems(preset.transformer, transformer_source(preset, model_dir))
 
 
 def _adapters(preset: Preset, options: LoadOptions) -> list[str]:

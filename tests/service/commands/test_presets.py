@@ -144,6 +144,17 @@ def test_a_flipped_bit_is_found_by_the_sum_and_fetched_anew(installed: Path, pub
     assert doctor(installed)[0] == 0
 
 
+def test_a_preset_that_names_no_transformer_is_found(installed: Path) -> None:
+    place = installed / "presets" / f"{NAME}.toml"
+    head, *files = place.read_text(encoding="utf-8").split("[[files]]")
+    rest = [text for text in files if 'role = "transformer"' not in text and 'role = "lora"' not in text]
+    bare = head.replace("[lora]\nrank = 3\nalpha = 3\n", "")
+    place.write_text("[[files]]".join([bare, *rest]), encoding="utf-8")
+    code, said, first = doctor(installed)
+    assert (code, first) == (1, "shapes")
+    assert "expected a file as transformer, it names text_encoder, tokenizer, tiny_decoder" in said["shapes"][1]
+
+
 def test_a_tokenizer_that_is_none_is_found(installed: Path) -> None:
     (installed / "models" / FILES["tokenizer"]).write_text("{}", encoding="utf-8")
     write_preset(installed / "presets", installed / "models")
