@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 
 from models.errors import RestoreError
-from models.journal import Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, event_to_json
+from models.journal import Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, event_to_json, take_at
 from service.ipc import Course, Prompt
 from service.worker.engine import Copy, Engine
 from service.worker.latents import CourseLatents, OpeningLatents
@@ -92,8 +92,10 @@ class Streams:
         journal = read_course(session, start.course)
         kept.told = len(journal.events)
         block = len(start.course.blocks)
-        if start.take is not None:
-            journal = replace(journal, events=(*journal.events, TakeEvent(block=block, take=start.take)))
+        take = take_at(journal.events, block=block) if start.take is None else start.take
+        # Also where it is the same take: blocks may have been taken back since the last chunk, and only a take that
+        # begins here says so behind all that was told of them.
+        journal = replace(journal, events=(*journal.events, TakeEvent(block=block, take=take)))
         kept.stream = self._engine.restore(journal, kept.latents, block, opening=OpeningLatents(session.latents))
         self._kept[session] = kept
         return journal.seed

@@ -24,7 +24,7 @@ async def run(kills: int, folder: Path) -> dict[str, int]:
         await survivor.live(random_kills(min(KILLS_A_SESSION, kills - done), seed=sessions))
         done += survivor.restarts
         sessions += 1
-        same = (survivor.record.rows, survivor.record.events) == (undisturbed.record.rows, undisturbed.record.events)
+        same = (survivor.record.rows, survivor.record.prompts) == (undisturbed.record.rows, undisturbed.record.prompts)
         different += not same
     return {"kills": done, "sessions": sessions, "different": different}
 

@@ -72,6 +72,11 @@ class Record:
     def course(self) -> tuple[ChunkRow, ...]:
         return course_of(self.rows)[: self.cut]
 
+    @property
+    def prompts(self) -> list[str]:
+        """The events that are prompts; a worker that goes on notes that it does."""
+        return [event for event in self.events if '"type": "prompt"' in event]
+
     def journal(self) -> str:
         held = [json.loads(self.events[place]) for place in events_before(self.events, len(self.course))]
         head = {"version": 1, "model": "small", "seed": self.seed, "fingerprint": "test"}

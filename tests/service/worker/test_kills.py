@@ -13,4 +13,4 @@ async def test_a_session_whose_workers_are_killed_has_the_pictures_of_one_left_a
     assert killed.restarts == 2
     assert len(killed.record.course) == BLOCKS
     assert killed.record.rows == undisturbed.record.rows
-    assert killed.record.events == undisturbed.record.events
+    assert killed.record.prompts == undisturbed.record.prompts
