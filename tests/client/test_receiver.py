@@ -9,7 +9,15 @@ from client.chunk import Chunk
 from client.errors import ProtocolViolation
 from client.receiver import Receiver
 from service.protocol import encode_message
-from service.protocol.server import SessionDone, SessionPong, VideoStart
+from service.protocol.server import (
+    MissingChunks,
+    SessionControlApplied,
+    SessionDone,
+    SessionPong,
+    SessionResumed,
+    VideoDiscard,
+    VideoStart,
+)
 from tests.client.fake_server import FPS, FRAMES, HEIGHT, LIMITS, WIDTH, make_chunk
 
 
@@ -106,3 +114,47 @@ def test_messages_of_a_newer_server_are_passed_over() -> None:
     receiver = started()
     assert receiver.text('{"type": "session.brand_new", "chunks": 4}').type == "session.brand_new"
     assert give(receiver, 0) is not None
+
+
+def test_numbers_that_were_taken_back_or_passed_over_are_not_missing() -> None:
+    receiver = started()
+    assert give(receiver, 0) is not None
+    receiver.text(encode_message(VideoDiscard(from_sequence=2, next_sequence=5, reason="prompt")))
+    assert receiver.missing == 1, "chunk 1 was lost before"
+    receiver.text(encode_message(VideoDiscard(from_sequence=2, next_sequence=5, reason="prompt")))
+    assert give(receiver, 5) is not None
+    receiver.text(encode_message(SessionControlApplied(action="seek_live", sequence=9)))
+    assert give(receiver, 9) is not None
+    assert (receiver.missing, receiver.last_sequence) == (1, 9)
+
+
+@pytest.mark.parametrize(("first", "following"), [(-1, 2), (3, 2)])
+def test_a_discard_of_no_sense(first: int, following: int) -> None:
+    message = VideoDiscard(from_sequence=first, next_sequence=following, reason="pause")
+    with pytest.raises(ProtocolViolation, match=r"expected video\.discard"):
+        started().text(encode_message(message))
+
+
+def test_another_connection_goes_on_with_the_numbers() -> None:
+    receiver = started()
+    assert give(receiver, 0) is not None
+    receiver.text(encode_message(make_chunk(1)[0]))
+    receiver.reconnected()
+    receiver.text(video_start())
+    missing = MissingChunks(from_sequence=1, to_sequence=2)
+    resumed = SessionResumed(session_id="s1", cause="connection", next_sequence=3, missing=missing)
+    receiver.text(encode_message(resumed))
+    assert give(receiver, 0) is None
+    assert give(receiver, 3) is not None
+    assert (receiver.missing, receiver.duplicated) == (2, 1)
+
+
+def test_a_session_begins_with_the_number_that_it_has_come_to() -> None:
+    receiver = Receiver()
+    receiver.text(video_start(next_sequence=7))
+    assert give(receiver, 7) is not None
+    again = Receiver()
+    again.begin_after(4)
+    again.text(video_start(next_sequence=5))
+    assert give(again, 6) is not None
+    assert (receiver.missing, again.missing) == (0, 1)
