@@ -157,21 +157,21 @@ def download(options: DownloadOptions) -> None:
 
 
 @app.command()
-@takes(VerifyOptions)
-def verify(options: VerifyOptions) -> None:
-    """Check on this machine that a model computes what it should."""
-    from service.commands.verify import run_verify
-
-    run_verify(options)
-
-
-@app.command()
 @takes(DoctorOptions)
 def doctor(options: DoctorOptions) -> None:
     """Say what serving a preset on this machine would run into."""
     from service.commands.doctor import run_doctor
 
     run_doctor(options)
+
+
+@app.command()
+@takes(VerifyOptions)
+def verify(options: VerifyOptions) -> None:
+    """Check on this machine that a model computes what it should."""
+    from service.commands.verify import run_verify
+
+    run_verify(options)
 
 
 @app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
