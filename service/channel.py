@@ -24,6 +24,9 @@ from service.ipc import Command, Event, IpcError, decode_command, decode_event, 
 if TYPE_CHECKING:
     import zmq.asyncio
 
+_PREFIX = "longtake-"
+_OWNER = "owner"
+
 
 class ChannelClosed(IpcError):
     """This end was closed."""
@@ -55,7 +58,8 @@ class Endpoints:
 
     @classmethod
     def create(cls) -> "Endpoints":
-        endpoints = cls(Path(tempfile.mkdtemp(prefix="longtake-")))
+        endpoints = cls(Path(tempfile.mkdtemp(prefix=_PREFIX)))
+        (endpoints.folder / _OWNER).write_text(f"{os.getpid()} {_started(os.getpid())}", encoding="ascii")
         longest = max(len(os.fsencode(address)) for address in (endpoints.commands, endpoints.events))
         if longest - len("ipc://") > zmq.IPC_PATH_MAX_LEN:
             endpoints.remove()
@@ -75,6 +79,38 @@ class Endpoints:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def remove_abandoned() -> int:
+    """Remove the folders of this user's processes that were killed; how many.
+
+    A folder without an owner is left alone: it may be in the making.
+    """
+    removed = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        if _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed += 1
+    return removed
+
+
+def _is_abandoned(folder: Path) -> bool:
+    try:
+        if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+            return False
+        owner, _, started = (folder / _OWNER).read_text(encoding="ascii").partition(" ")
+        return _started(int(owner)) != started
+    except (OSError, ValueError):
+        return False
+
+
+def _started(process: int) -> str:
+    """When a process began, in the system's ticks: a number is given again, this moment is not. Empty: it is gone."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from service.api.worker_client import WorkerClient, WorkerState
-from service.channel import ApiChannel, ChannelLimits, Endpoints
+from service.channel import ApiChannel, ChannelLimits, Endpoints, remove_abandoned
 from service.config import ServiceConfig, model_folder, store_folder
 from service.ipc import Command, Event
 from service.worker.settings import ExitCode, LoadSettings, WorkerSettings, settings_to_json
@@ -97,6 +97,8 @@ class Supervisor:
         Raises:
             IpcError, OSError: there is no place for the worker's sockets or process.
         """
+        if abandoned := await asyncio.to_thread(remove_abandoned):
+            logger.info("%d folders of killed servers are removed", abandoned)
         while True:
             code = await self._run_once()
             if self._stopping.is_set() or self._client.state is WorkerState.DRAINING:

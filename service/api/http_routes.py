@@ -141,6 +141,9 @@ class ServerInfo(BaseModel):
     subprotocol: str = SUBPROTOCOL
     preset: str
     fingerprint: str
+    device: str
+    dtype: str
+    attention: str
     parameters: int
     cache_bytes_per_stream: int
     max_streams: int
@@ -245,6 +248,9 @@ def _info(state: ApiState) -> Response:
         version=installed_version(),
         preset=facts.preset,
         fingerprint=facts.fingerprint,
+        device=facts.device,
+        dtype=facts.dtype,
+        attention=facts.attention,
         parameters=facts.parameters,
         cache_bytes_per_stream=facts.cache_bytes_per_stream,
         max_streams=facts.max_streams,

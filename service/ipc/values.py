@@ -115,10 +115,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     first_block_frames: int
     """Pixel frames of the first block of a scene: fewer where the decoder gives one for its first latent."""
     fingerprint: str
+    device: str
+    dtype: str
+    attention: str
+    """The kernel of attention."""
     parameters: int
     cache_bytes_per_stream: int
     max_streams: int
-    """Sessions that memory allows; the setting `max_sessions` may allow fewer."""
+    """Sessions that the device has memory for at once; where there are more, they take turns."""
     plan: MemoryPlan
     prompt_characters: int
     threads: int

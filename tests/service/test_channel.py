@@ -3,6 +3,8 @@
 import asyncio
 import os
 import stat
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -12,7 +14,15 @@ from pathlib import Path
 import pytest
 import zmq
 
-from service.channel import ApiChannel, ChannelClosed, ChannelFull, ChannelLimits, Endpoints, WorkerChannel
+from service.channel import (
+    ApiChannel,
+    ChannelClosed,
+    ChannelFull,
+    ChannelLimits,
+    Endpoints,
+    WorkerChannel,
+    remove_abandoned,
+)
 from service.ipc import Command, Credit, Dead, Heartbeat, IpcError, MalformedMessage, Stop, VersionMismatch, encode
 
 LIMITS = ChannelLimits(messages=8, message_bytes=1 << 20, send_timeout=0.05, linger=0.5)
@@ -48,6 +58,22 @@ def test_a_path_too_long_for_a_socket_is_refused_and_leaves_nothing(
     with pytest.raises(IpcError, match="TMPDIR"):
         Endpoints.create()
     assert list(deep.iterdir()) == []
+
+
+def test_folders_of_killed_processes_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    mine, theirs, unfinished = Endpoints.create(), Endpoints.create(), Endpoints.create()
+    (unfinished.folder / "owner").unlink()
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    (theirs.folder / "owner").write_text(f"{gone.pid} 12345")
+    again = Endpoints.create()
+    (again.folder / "owner").write_text(f"{os.getpid()} 1")  # another process had this number before
+    (tmp_path / "longtake-a-file").write_text("")
+    assert remove_abandoned() == 2
+    assert sorted(tmp_path.glob("longtake-*")) == sorted([mine.folder, unfinished.folder, tmp_path / "longtake-a-file"])
 
 
 async def test_messages_arrive_in_order_both_ways(endpoints: Endpoints) -> None:

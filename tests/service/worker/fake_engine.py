@@ -59,6 +59,9 @@ class FakePreset:
 @dataclass(frozen=True, slots=True)
 class FakeFacts:
     fingerprint: str = "fake"
+    device: str = "none"
+    dtype: str = "none"
+    attention: str = "none"
     parameters: int = 1
     cache_bytes_per_stream: int = 1
     adapters: tuple[str, ...] = ("ink", "wash")
