@@ -223,7 +223,7 @@ def _text_encoder_problems(preset: Preset, model_dir: Path) -> Iterator[str]:
     if preset.umt5 is None:
         return
     file = preset.require_file("text_encoder")
-    encoder = make_umt5(preset, stand_in_tokenizer(preset.umt5), getattr(torch, preset.dtype))
+    encoder = make_umt5(preset, stand_in_tokenizer(preset.umt5), dtype=getattr(torch, preset.dtype))
     path = file.location(model_dir)
     for problem in compare(open_tensors(path, key=file.key), encoder.model, rename=umt5_name):
         yield f"{path}: {problem}"

@@ -15,16 +15,13 @@ from models.errors import ConfigError
 from models.fingerprint import numerics
 from models.generator import Generator
 from models.memory import MemoryPlan, plan_preset, room_of
-from models.parts import Beside, assemble
+from models.parts import LATENT_DTYPES, Beside, assemble
 from models.passes import CachedPasses
 from models.presets import Decoder, Preset, get_preset
 from models.quantize import Quantize, check_quantize, describe_quantize, held_bytes, quantise
 from models.stored import Pieces, Report, Where, random_pieces, stored_pieces
 from models.text import CachedTextEncoder
 from models.umt5 import TextPlacement
-
-LATENT_DTYPES = {"float32": torch.float16, "bfloat16": torch.bfloat16}
-"""What finished latents are stored in, by the dtype that is computed in: two bytes a number in either case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +86,7 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
     built = (
         stored_pieces(preset, where)
         if options.random_seed is None
-        else random_pieces(preset, options.random_seed, where)
+        else random_pieces(preset, where, seed=options.random_seed)
     )
     return _put_together(preset, built, options=options, plan=plan, device=device)
 
@@ -157,7 +154,6 @@ def _put_together(
         passes,
         text_encoder=CachedTextEncoder(encoder),
         decoder=decoder,
-        latent_dtype=latent_dtype,
         fingerprint=facts.fingerprint(),
         adapters=adapters,
         beside=Beside(

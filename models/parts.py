@@ -4,7 +4,9 @@ Shared by all streams and never changed by them. Knows nothing of a stream's ord
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -23,6 +25,9 @@ from models.text import TextEncoder
 from models.transformer import TimeEmbedding
 from models.umt5 import TextPlacement
 from models.vae import StreamDecoder
+
+LATENT_DTYPES: Final[Mapping[str, torch.dtype]] = {"float32": torch.float16, "bfloat16": torch.bfloat16}
+"""What finished latents are stored in, by the dtype that is computed in: two bytes a number in either case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +128,6 @@ def assemble(
     *,
     text_encoder: TextEncoder,
     decoder: StreamDecoder,
-    latent_dtype: torch.dtype,
     fingerprint: str,
     adapters: Adapters | None = None,
     beside: Beside | None = None,
@@ -138,7 +142,7 @@ def assemble(
         schedule=schedule,
         times=tuple(passes.embed_timestep(timestep) for timestep in schedule.timesteps),
         clean_time=passes.embed_timestep(schedule.context_timestep),
-        latent_dtype=latent_dtype,
+        latent_dtype=LATENT_DTYPES[preset.dtype],
         fingerprint=fingerprint,
         adapters=adapters or Adapters(passes.transformer),
         beside=beside or Beside(),

@@ -57,7 +57,7 @@ def make_word_encoder(preset: Preset, vocabulary: tuple[str, ...] | None = None)
     return WordEncoder(replace(text, vocabulary=vocabulary) if vocabulary else text)
 
 
-def make_umt5(preset: Preset, tokenizer: PromptTokenizer, dtype: torch.dtype) -> Umt5Encoder:
+def make_umt5(preset: Preset, tokenizer: PromptTokenizer, *, dtype: torch.dtype) -> Umt5Encoder:
     """On the meta device, of a preset that has one."""
     assert preset.umt5 is not None, "asked for presets with such an encoder only"
     with torch.device("meta"):

@@ -69,7 +69,7 @@ def stored_pieces(preset: Preset, where: Where) -> Pieces:
     return _published_pieces(preset, where)
 
 
-def random_pieces(preset: Preset, seed: int, where: Where) -> Pieces:
+def random_pieces(preset: Preset, where: Where, *, seed: int) -> Pieces:
     """Weights drawn from a seed, of the real layout."""
     dtype, device = getattr(torch, preset.dtype), where.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -78,7 +78,7 @@ def random_pieces(preset: Preset, seed: int, where: Where) -> Pieces:
         give_random_memory(transformer, device)
         encoder: WordEncoder | Umt5Encoder
         if preset.umt5 is not None:
-            encoder = make_umt5(preset, stand_in_tokenizer(preset.umt5), dtype)
+            encoder = make_umt5(preset, stand_in_tokenizer(preset.umt5), dtype=dtype)
             give_random_memory(encoder.model, device if where.placement == "device" else torch.device("cpu"))
             encoder.place(where.placement, device)
         else:
@@ -136,7 +136,7 @@ def _stored_umt5(preset: Preset, model_dir: Path, where: Where) -> Umt5Encoder:
     for file in (weights, pieces):
         check_file(file, model_dir)
     tokenizer = PromptTokenizer.from_file(pieces.location(model_dir))
-    encoder = make_umt5(preset, tokenizer, getattr(torch, preset.dtype))
+    encoder = make_umt5(preset, tokenizer, dtype=getattr(torch, preset.dtype))
     stream_into(
         encoder.model,
         open_tensors(weights.location(model_dir), key=weights.key),

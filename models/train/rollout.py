@@ -17,7 +17,7 @@ from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec, WindowState
 from models.attention import attention
 from models.config import TRAINING_TIMESTEPS
-from models.load import LATENT_DTYPES
+from models.parts import LATENT_DTYPES
 from models.passes import CachedPasses
 from models.sampler import Schedule, denoise_block, model_input, to_x0
 from models.transformer import PassContext, Transformer

@@ -85,7 +85,6 @@ def make_generator(preset: Preset | None = None, decoder: StreamDecoder | None =
             passes,
             text_encoder=text,
             decoder=decoder,
-            latent_dtype=torch.float16,
             fingerprint="test",
         )
     )
