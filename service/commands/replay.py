@@ -79,7 +79,7 @@ def run_replay(options: ReplayOptions) -> None:
     files.check()
     document, stored = _document_of(options)
     engine = load_engine(document.record.model, options)
-    report = replay(engine, document, stored, files=files, shown=chunks_of_cut(document, cut))
+    report = replay(engine, document, stored=stored, files=files, shown=chunks_of_cut(document, cut))
     if options.json:
         typer.echo(report.to_json())
     else:
@@ -89,7 +89,7 @@ def run_replay(options: ReplayOptions) -> None:
 
 
 def replay(
-    engine: Generator, document: SessionDocument, stored: StoredLatents, *, files: TakeFiles, shown: Sequence[ChunkRow]
+    engine: Generator, document: SessionDocument, *, stored: StoredLatents, files: TakeFiles, shown: Sequence[ChunkRow]
 ) -> ReplayReport:
     """Make every chunk again; the video is of those that are `shown`."""
     record = document.record
@@ -100,7 +100,7 @@ def replay(
         frames += chunk.frames
     verdicts: dict[Verdict, list[int]] = {"equal": [], "different": [], "other_numerics": [], "latents_missing": []}
     with Recorder(files, width=record.width, height=record.height, fps=record.fps, frames=frames) as recorder:
-        for compared in compare(engine, document, stored):
+        for compared in compare(engine, document, stored=stored):
             sequence = compared.chunk.sequence
             verdicts[compared.verdict].append(sequence)
             if sequence not in starts:
@@ -121,7 +121,7 @@ def replay(
     )
 
 
-def compare(engine: Generator, document: SessionDocument, stored: StoredLatents) -> Iterator[Compared]:
+def compare(engine: Generator, document: SessionDocument, *, stored: StoredLatents) -> Iterator[Compared]:
     """Every chunk in the order of its number."""
     own = engine.facts().fingerprint
     made: dict[int, Tensor] = {}

@@ -18,7 +18,7 @@ from service.commands.stored import StoredLatents, chunks_of_cut
 from service.latent_files import latent_path
 from service.store.document import SessionDocument
 from service.store.store import SessionStore
-from tests.bench.schedules import KINDS, Move, check
+from tests.bench.replays import KINDS, Move, check
 from tests.models.engines import make_generator
 from tests.service.commands.directing import Director, document_of
 
@@ -26,7 +26,7 @@ ENGINE = make_generator()
 
 
 def replayed(document: SessionDocument, folder: Path | None = None, *, engine: Generator = ENGINE) -> ReplayReport:
-    return replay(engine, document, StoredLatents(folder, document.record.id), files=TakeFiles(), shown=())
+    return replay(engine, document, stored=StoredLatents(folder, document.record.id), files=TakeFiles(), shown=())
 
 
 MOVES = st.tuples(st.sampled_from(KINDS), st.integers(0, 7), st.integers(0, 3))
@@ -35,7 +35,7 @@ MOVES = st.tuples(st.sampled_from(KINDS), st.integers(0, 7), st.integers(0, 3))
 @settings(max_examples=12, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.lists(MOVES, max_size=14))
 def test_any_session_replays_to_equal_frames_and_leaves_nothing(moves: list[Move]) -> None:
-    """Long: `python -m tests.bench.schedules`."""
+    """Long: `python -m tests.bench.replays`."""
     with tempfile.TemporaryDirectory() as folder:
         _, chunks, unequal = asyncio.run(check(ENGINE, Path(folder), moves))
         assert (chunks >= 2, unequal) == (True, 0)
@@ -125,7 +125,7 @@ async def test_the_video_holds_the_cut_that_was_asked_for(
     document = await document_of(store, "s0")
     shown = chunks_of_cut(document, "final" if cut == "final" else "aired")
     file = tmp_path / "out.mp4"
-    replay(ENGINE, document, StoredLatents(None, "s0"), files=TakeFiles(video=file), shown=shown)
+    replay(ENGINE, document, stored=StoredLatents(None, "s0"), files=TakeFiles(video=file), shown=shown)
     with av.open(str(file)) as video:
         frames = sum(1 for _ in video.decode(video=0))
     assert len(shown) == chunks
