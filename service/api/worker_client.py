@@ -78,7 +78,7 @@ class WorkerClient:
 
     @property
     def places(self) -> int:
-        """Sessions at once: what the settings and the worker's memory allow."""
+        """Sessions at once; where memory is for fewer, they take turns in the worker."""
         return self._admission.places
 
     @property
@@ -236,7 +236,6 @@ class WorkerClient:
         match event:
             case ipc.Ready():
                 self.facts = event.facts
-                self._admission.places = min(self._config.max_sessions, event.facts.max_streams)
                 if self.state is WorkerState.LOADING:
                     self._enter(WorkerState.READY)
                     self._take_up_sessions()

@@ -100,14 +100,15 @@ class Received:
 class Talk:
     """A client that checks what it can: text is a message, and metadata is followed by its bytes at once."""
 
-    def __init__(self, socket: ClientConnection) -> None:
+    def __init__(self, socket: ClientConnection, *, patience: float = PATIENCE) -> None:
         self.socket = socket
+        self._patience = patience
 
     async def say(self, message: ClientMessage | str | bytes) -> None:
         await self.socket.send(message if isinstance(message, str | bytes) else encode_message(message))
 
     async def hear(self) -> Received:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(self._patience):
             text = await self.socket.recv()
             assert isinstance(text, str), "expected text, got a binary message that nothing announced"
             message = parse_server_message(text)

@@ -63,16 +63,15 @@ async def test_waiting_has_an_end() -> None:
         assert (client.sessions, client.waiting) == (1, 0)
 
 
-async def test_memory_may_allow_fewer_places_than_the_settings() -> None:
-    async with serving(ONE.model_copy(update={"max_sessions": 10**3})) as (client, worker):
+async def test_sessions_may_be_more_than_memory_is_for() -> None:
+    """They take turns in the worker."""
+    async with serving(ONE.model_copy(update={"max_sessions": 10})) as (client, worker):
         worker.link.emit(ipc.Ready(facts=msgspec.structs.replace(FACTS, max_streams=1)))
-        async with asyncio.timeout(PATIENCE):
-            while client.places != 1:
-                await asyncio.sleep(0.002)
-        await client.open(start("a"), Ear())
-        waiting = Ear()
-        await client.open(start("b"), waiting)
-        assert waiting.positions == [(1, 1)]
+        for name in "ab":
+            ear = Ear()
+            await client.open(start(name), ear)
+            await ear.until(ipc.Started)
+        assert (client.places, client.sessions) == (10, 2)
 
 
 async def test_a_place_is_free_again_although_the_worker_never_answers_the_stop() -> None:
