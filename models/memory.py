@@ -60,7 +60,8 @@ class MemoryPlan:
     text_bytes: int
     decoder_bytes: int
     history_bytes: int
-    host_budget_bytes: int
+    host_bytes: int
+    """Of host memory that may be used, beside what is in it already."""
     host_weights_bytes: int
     """What of the model stays in host memory: a text encoder that is not on the device, weights without adapters."""
     placement: TextPlacement
@@ -78,13 +79,18 @@ class MemoryPlan:
         return max(0, self.budget_bytes - self.model_bytes - self.workspace_bytes) // self.stream_bytes
 
     @property
+    def host_budget_bytes(self) -> int:
+        """Host memory for copies of streams."""
+        return max(0, self.host_bytes - self.host_weights_bytes)
+
+    @property
     def snapshot_bytes(self) -> int:
         """An exact copy of a stream in host memory; its text is computed again."""
         return self.cache_bytes + self.decoder_bytes + self.history_bytes
 
     @property
     def max_snapshots(self) -> int:
-        return max(0, self.host_budget_bytes - self.host_weights_bytes) // self.snapshot_bytes
+        return self.host_budget_bytes // self.snapshot_bytes
 
     def lines(self) -> list[str]:
         """The account, for people."""
@@ -99,7 +105,7 @@ class MemoryPlan:
         lines = [f"{name:<14}{_gib(size):>10}  {note}".rstrip() for name, size, note in rows]
         lines.append(f"{'budget':<14}{_gib(self.budget_bytes):>10}  room for {self.max_streams} streams")
         host = f"room for {self.max_snapshots} copies of streams beside {_gib(self.host_weights_bytes)} of weights"
-        return [*lines, f"{'host memory':<14}{_gib(self.host_budget_bytes):>10}  {host}"]
+        return [*lines, f"{'host memory':<14}{_gib(self.host_bytes):>10}  {host}"]
 
     def _of_a_stream(self) -> str:
         shares = (("keys and values", self.cache_bytes), ("text", self.text_bytes), ("decoder", self.decoder_bytes))
@@ -114,9 +120,9 @@ class MemoryPlan:
                 f"workspace {self.workspace_bytes}, a stream {self.stream_bytes}"
             )
             raise ConfigError(message, field="memory_budget_bytes")
-        if self.host_weights_bytes > self.host_budget_bytes:
+        if self.host_weights_bytes > self.host_bytes:
             message = (
-                f"{self.host_budget_bytes} bytes of host memory leave no room for {self.host_weights_bytes} of weights"
+                f"{self.host_bytes} bytes of host memory leave no room for {self.host_weights_bytes} of weights"
             )
             raise ConfigError(message, field="memory_budget_bytes")
 
@@ -188,7 +194,7 @@ def _plan(preset: Preset, room: Room, *, quantize: Quantize, kept: int) -> Memor
         text_bytes=2 * config.num_layers * config.text_len * config.dim * itemsize,
         decoder_bytes=decoder_bytes,
         history_bytes=blocks * spec.block_frames * latent_bytes,
-        host_budget_bytes=room.host_bytes,
+        host_bytes=room.host_bytes,
         host_weights_bytes=kept,
         placement="device",
     )
@@ -215,7 +221,7 @@ def plan_memory(parts: Parts, stream: Stream, *, budget_bytes: int | None) -> Me
         text_bytes=text.keys_LBTHD.nbytes + text.values_LBTHD.nbytes,
         decoder_bytes=sum(tensor.nbytes for tensor in stream.decoder.memory),
         history_bytes=stream.history[-1].nbytes * (stream.history.maxlen or 1),
-        host_budget_bytes=room.host_bytes + (0 if room.shared else beside.host_bytes),
+        host_bytes=room.host_bytes + beside.host_bytes,
         host_weights_bytes=beside.host_bytes,
         placement=beside.placement,
     )

@@ -80,12 +80,12 @@ def test_last_line_is_one_document(
     report: BenchReport, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("service.commands.bench.load_engine", lambda preset, options, settings: None)
-    monkeypatch.setattr("service.commands.bench.measure", lambda generator, options: report)
+    monkeypatch.setattr("service.commands.bench.measure", lambda generator, options, load_seconds: report)
     run_bench(BenchOptions(json=True))
     out, err = capsys.readouterr()
     assert json.loads(out) == json.loads(json.dumps(asdict(report)))
     assert out.count("\n") == 1
-    assert [line.split()[0] for line in err.splitlines()[4:]] == [*STAGES, "total"]
+    assert [line.split()[0] for line in err.splitlines()[5:]] == [*STAGES, "total"]
     run_bench(BenchOptions())
     assert capsys.readouterr().out == ""
 
