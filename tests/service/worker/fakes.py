@@ -153,8 +153,8 @@ class FakeChannel:
         self._clock = clock
         self._inbox: deque[Arrival] = deque()
 
-    def put(self, *commands: Command) -> None:
-        self._inbox.extend(Arrival(command, self._clock()) for command in commands)
+    def put(self, *commands: Command, at: float | None = None) -> None:
+        self._inbox.extend(Arrival(command, self._clock() if at is None else at) for command in commands)
 
     def send(self, event: Event) -> None:
         if self.broken:
