@@ -27,7 +27,7 @@ from service.protocol.server import (
     SessionResumed,
     VideoStart,
 )
-from tests.service.api.running import FAST, PATIENCE, PATIENT, Running, Talk, running
+from tests.service.api.running import FAST, PATIENCE, PATIENT, Received, Running, Talk, running
 
 START = SessionStart(prompt="a lighthouse", seed=5, pacing="none")
 
@@ -164,15 +164,42 @@ async def test_an_answer_that_was_lost_does_not_lose_the_session() -> None:
 
 
 async def test_a_session_that_nobody_knows_or_that_has_ended_says_so() -> None:
-    async with running(PATIENT) as service, service.connection() as talk:
-        start = await begun(talk)
-        await talk.say(SessionStop())
-        await talk.hear_until(SessionDone)
+    """Its last words can be heard again for the grace, and no longer."""
+    async with running(FAST) as service:
+        async with service.connection() as talk:
+            start = await begun(talk)
+            await talk.say(SessionStop())
+            await talk.hear_until(SessionDone)
+        heard: Sequence[Received] = ()
+        while not (heard and isinstance(heard[-1].message, ErrorMessage)):
+            async with service.connection() as late:
+                await late.say(resume(start, None))
+                heard = await late.hear_until(SessionDone, ErrorMessage)
+        assert isinstance(heard[-1].message, ErrorMessage)
+        assert heard[-1].message.code == ErrorCode.SESSION_ENDED
         async with service.connection() as late:
-            await late.say(resume(start, None))
-            assert (await late.error()).code == ErrorCode.SESSION_ENDED
             await late.say(resume(start, None, session_id="unknown"))
             assert (await late.error()).code == ErrorCode.SESSION_UNKNOWN
+
+
+async def test_what_a_session_said_when_nobody_heard_it_is_said_again() -> None:
+    """It comes to its end while the connection is lost: the last chunks and session.done are not."""
+    async with running(PATIENT) as service:
+        async with service.connection() as talk:
+            start = await begun(talk, START.model_copy(update={"max_seconds": 3.0, "unattended": True}))
+            talk.socket.transport.abort()
+        async with asyncio.timeout(PATIENCE):
+            while (record := await service.store.get(start.session_id)).live:
+                await asyncio.sleep(0.01)
+        assert record.end_reason == "completed"
+        for _ in range(2):  # also if the answer is lost once more
+            async with service.connection() as back:
+                await back.say(resume(start, None))
+                heard = await back.hear_until(SessionDone, ErrorMessage)
+                assert isinstance(heard[-1].message, SessionDone), heard[-1].message
+                back.socket.transport.abort()
+        numbers = [found.message.sequence for found in heard if isinstance(found.message, ChunkMetadata)]
+        assert numbers == list(range(4))
 
 
 async def test_a_chunk_that_the_session_has_not_come_to_is_refused_and_uses_nothing_up() -> None:

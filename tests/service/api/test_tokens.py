@@ -1,42 +1,34 @@
-"""Tokens: one a session, the newest; one that was used is good until its holder is known to have the next."""
+"""Resume tokens: the newest is good, for its session and its time."""
 
 import math
 
 from service.api.tokens import Tokens
 
 
-def test_the_newest_is_good_and_the_one_before_is_not() -> None:
-    tokens = Tokens(limit=4)
-    first = tokens.issue("a", until=math.inf)
-    second = tokens.issue("a", until=10.0)
-    assert [tokens.matches("a", token, 9.0) for token in (first, second, "", "x")] == [False, True, False, False]
-    assert not tokens.matches("a", second, 10.0), "its time is over"
-    assert not tokens.matches("b", second, 0.0)
+def test_the_newest_token_of_a_session_is_good_for_it_alone() -> None:
+    tokens = Tokens(8)
+    old, new, other = (tokens.issue(name, until=10.0) for name in ("a", "a", "b"))
+    assert len({old, new, other}) == 3
+    assert [tokens.matches("a", token, 9.0) for token in (old, new, other, "")] == [False, True, False, False]
+    assert tokens.matches("a", new, 9.0)
+    assert not tokens.matches("none", new, 9.0)
+
+
+def test_a_token_ends_with_its_time_and_when_it_is_revoked() -> None:
+    tokens = Tokens(8)
+    token = tokens.issue("a", until=10.0)
+    assert (tokens.matches("a", token, 10.0), tokens.known("a")) == (False, True)
     tokens.revoke("a")
-    assert not tokens.matches("a", second, 0.0)
-    assert not tokens.known("a")
-
-
-def test_a_used_one_is_good_until_the_next_is_known_to_have_arrived() -> None:
-    tokens = Tokens(limit=4)
-    first = tokens.issue("a", until=math.inf)
-    for _ in range(3):  # each answer is lost
-        tokens.use("a", first)
-        lost = tokens.issue("a", until=math.inf)
-        assert tokens.matches("a", first, 0.0)
-        assert tokens.matches("a", lost, 0.0)
-    tokens.confirm("a")
-    assert not tokens.matches("a", first, 0.0)
-    assert tokens.matches("a", lost, 0.0)
-    tokens.use("a", lost)
     tokens.revoke("a")
-    assert not tokens.matches("a", lost, 0.0)
+    assert (tokens.matches("a", token, 9.0), tokens.known("a")) == (False, False)
 
 
-def test_those_that_end_by_themselves_are_bounded() -> None:
-    tokens = Tokens(limit=2)
-    kept = tokens.issue("live", until=math.inf)
-    for name in ("a", "b", "c"):
-        tokens.issue(name, until=1.0)
-    assert [name for name in ("live", "a", "b", "c") if tokens.known(name)] == ["live", "c"]
-    assert tokens.matches("live", kept, 1e9)
+def test_of_too_many_the_oldest_goes_but_none_of_a_session_that_lives() -> None:
+    tokens = Tokens(2)
+    names = ("live", "a", "b", "c")
+    held = {name: tokens.issue(name, until=math.inf if name == "live" else 10.0) for name in names}
+    assert [tokens.matches(name, token, 0.0) for name, token in held.items()] == [True, False, False, True]
+    more = Tokens(1)
+    for name in "xyz":
+        more.issue(name, until=math.inf)
+    assert all(more.known(name) for name in "xyz")
