@@ -105,6 +105,7 @@ class Model(BaseModel):
     first_block_frames: int
     prompt_characters: int
     suggested_prompts: tuple[str, ...]
+    adapters: tuple[str, ...]
     limits: SessionLimits
 
 
@@ -234,6 +235,7 @@ def _models(state: ApiState) -> Response:
         first_block_frames=facts.first_block_frames,
         prompt_characters=facts.prompt_characters,
         suggested_prompts=facts.suggested_prompts,
+        adapters=facts.adapters,
         limits=session_limits(state.config),
     )
     return JSONResponse(ModelList(data=[model]).model_dump())
