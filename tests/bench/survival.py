@@ -132,14 +132,13 @@ async def disturb(service: Service, signals: list[signal.Signals], draw: random.
                 await asyncio.sleep(0.01)
 
 
-async def run(kills: int, stops: int, *, sessions: int = 2, seed: int = 1) -> dict[str, float]:
+async def run(kills: int, stops: int, *, sessions: int = 2, seconds: float = 30.0, seed: int = 1) -> dict[str, float]:
     """Raises AssertionError where a session did not live on exactly."""
     draw = random.Random(seed)
     signals = [signal.SIGKILL] * kills + [signal.SIGSTOP] * stops
     draw.shuffle(signals)
     began, done, rounds, restarts, chunks = time.monotonic(), 0, 0, 0, 0
     async with serving(CONFIG) as service:
-        seconds = 30.0
         alone = {number: await live(service, number, seconds=seconds) for number in range(sessions)}
         while done < len(signals):
             disturbing = asyncio.create_task(disturb(service, signals[done:], draw))
@@ -150,7 +149,7 @@ async def run(kills: int, stops: int, *, sessions: int = 2, seed: int = 1) -> di
             for number, lived in enumerate(lives):
                 assert lived.hashes == alone[number].hashes, f"session {number} was made differently"
                 restarts, chunks = restarts + lived.restarts, chunks + len(lived.hashes)
-            done += max(service.client.losses.total() - lost, 1)
+            done += service.client.losses.total() - lost
             rounds += 1
             sys.stderr.write(f"{done} of {len(signals)} signals, {rounds} rounds\n")
         figures = {"signals": service.client.losses.total(), "rounds": rounds, "resumed": restarts, "chunks": chunks}

@@ -1,0 +1,9 @@
+"""A share of the survival run: a real worker that is killed and stopped, and sessions that go on exactly."""
+
+from tests.bench import survival
+
+
+async def test_sessions_go_on_exactly_in_the_next_worker() -> None:
+    figures = await survival.run(2, 1, sessions=2, seconds=9.0)
+    assert figures["signals"] >= 3
+    assert figures["resumed"] >= 1
