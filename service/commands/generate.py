@@ -149,10 +149,10 @@ def film(
 ) -> StreamReport:
     """Make whole blocks until the length is reached, and write what is asked for as they come."""
     started = time.monotonic()
-    tell_of_reading(engine, plan)
     picture = engine.preset
     wanted = max(1, round(seconds * picture.fps))
     stream, cues = _begin(engine, plan, opening)
+    tell_of_reading(engine, plan)  # of a take that begins: what is refused is told of in one line
     try:
         take = Take(engine, stream, cues=cues)
         with Recorder(files, width=picture.width, height=picture.height, fps=picture.fps, frames=wanted) as recorder:
