@@ -41,7 +41,7 @@ def of_preset(config: StageConfig, device: torch.device) -> Networks:
     """Another preset from its files, or with random weights where the configuration asks for them."""
     preset = get_preset(config.preset, preset_dir=Path(config.preset_dir) if config.preset_dir else None)
     where = Where(device=device, model_dir=Path(config.model_dir) if config.model_dir else None)
-    pieces = random_pieces(preset, config.seed, where) if config.random_weights else stored_pieces(preset, where)
+    pieces = random_pieces(preset, where, seed=config.seed) if config.random_weights else stored_pieces(preset, where)
     video = preset.video
     encoder: nn.Module = pieces.text_encoder
     encoder.requires_grad_(False)
