@@ -216,8 +216,8 @@ async def _directing() -> set[str]:
             await viewer.say(message)
             heard.add((await viewer.error()).code)
         await talk.hear_until(ChunkMetadata)
-        for message in (SessionControl(action="rewind", sequence=10**6), SessionFork()):
-            await talk.say(message)
+        for place in (SessionControl(action="rewind", sequence=10**6), SessionFork()):
+            await talk.say(place)
             heard.add((await talk.error()).code)
     return heard
 

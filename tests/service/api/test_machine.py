@@ -73,6 +73,10 @@ def only_error(replies: tuple[Reply, ...] | list[Reply]) -> ErrorMessage:
     return message
 
 
+def stands(bench: Bench, state: State) -> None:
+    assert bench.machine.state is state
+
+
 def in_state(state: State) -> Bench:
     bench = Bench()
     if state is State.AWAITING_START:
@@ -94,10 +98,10 @@ def in_state(state: State) -> Bench:
 def test_each_first_message_asks_for_a_session_and_says_how_slow_its_client_may_be(message: ClientMessage) -> None:
     bench = Bench()
     assert bench.say(message) == Outcome(request=message)
-    assert bench.machine.state is State.STARTING
+    stands(bench, State.STARTING)
     assert bench.machine.slow_consumer == getattr(message, "slow_consumer", "")
     bench.machine.began("director", now=bench.now)
-    assert bench.machine.state is State.STREAMING
+    stands(bench, State.STREAMING)
 
 
 @pytest.mark.parametrize("message", STEERING, ids=lambda message: message.type)
