@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.store import queries
 from service.store.database import DATABASE, open_database
 from service.store.failures import DocumentInvalid, StoreFailed
-from service.store.records import ChunkRow, SessionRecord, StoredEvent, course_of, events_before, journal_text
+from service.store.records import ChunkRow, SessionRecord, StoredEvent, course_of, events_of_course, journal_text
 
 DOCUMENT_VERSION = 1
 _TEXT, _COUNT, _NUMBER, _MAYBE = (str,), (int,), (int, float), (NoneType,)
@@ -63,8 +63,7 @@ class SessionDocument:
 
     def journal(self) -> str:
         """The engine's journal of the video as it stands, which `longtake generate --journal` makes again."""
-        texts = [event.text for event in self.events if event.engine]
-        return journal_text(self.record, [texts[place] for place in events_before(texts, len(self.course))])
+        return journal_text(self.record, events_of_course(self.chunks, self.events, block=len(self.course)))
 
     def to_object(self) -> dict[str, object]:
         events = [

@@ -22,7 +22,7 @@ from service.store.records import (
     StoredCourse,
     StoredEvent,
     course_of,
-    events_before,
+    events_of_course,
     journal_text,
 )
 
@@ -50,8 +50,8 @@ def read_course(connection: Connection, session: str, *, point: CoursePoint = NO
     block = point.block if point.block is not None else _end(connection, session, course=course, past=past)
     if not 0 <= block <= len(course):
         raise ForkPointInvalid(f"a block of session {session} to go on from is 0..{len(course)}, not {block}")
-    texts = [event.text for event in queries.events_of(connection, session) if event.engine and _counts(event, point)]
-    held = tuple(texts[place] for place in events_before(texts, block))
+    events = [event for event in queries.events_of(connection, session) if _counts(event, point)]
+    held = events_of_course(rows, events, block=block)
     return StoredCourse(journal_text(record, held), held, course[:block], record.next_sequence)
 
 

@@ -156,6 +156,26 @@ def events_before(events: Sequence[str], block: int) -> tuple[int, ...]:
     return tuple(event.place for event in kept if event.is_beginning or event.block < block + (event.kind == "take"))
 
 
+def events_of_course(rows: Iterable[ChunkRow], events: Iterable[StoredEvent], *, block: int) -> tuple[str, ...]:
+    """The engine's events that hold when `block` is to be made after these rows.
+
+    What came with a chunk that was taken back does not, whether or not a take says so.
+    """
+    by_sequence: dict[int, list[str]] = {}
+    for event in events:
+        if event.engine:
+            by_sequence.setdefault(event.sequence, []).append(event.text)
+    held: list[str] = []
+    length = 0
+    for row in rows:
+        if row.block < length:
+            held = [held[place] for place in events_before(held, row.block)]
+        held += by_sequence.pop(row.sequence, [])
+        length = row.block + 1
+    held += [text for texts in by_sequence.values() for text in texts]
+    return tuple(held[place] for place in events_before(held, block))
+
+
 @dataclass(frozen=True, slots=True)
 class _Placed:
     place: int

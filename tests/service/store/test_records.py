@@ -12,6 +12,7 @@ from service.store.records import (
     aired_of,
     course_of,
     events_before,
+    events_of_course,
     fingerprints_of,
     journal_text,
 )
@@ -34,6 +35,16 @@ def test_events_before_a_block_hold_nothing_that_was_taken_back() -> None:
 
 def test_the_first_prompt_stays_in_a_rewind_to_the_beginning() -> None:
     assert events_before([prompt(0), prompt(2, "b"), take(0, 1)], 0) == (0, 2)
+
+
+def test_what_came_with_a_chunk_that_was_taken_back_does_not_hold_without_a_take_either() -> None:
+    rows = [row(0), row(1), row(2), row(3, 1), row(4, 2)]
+    events = [StoredEvent(0, prompt(0)), StoredEvent(2, prompt(2, "b")), StoredEvent(3, prompt(1, "c"))]
+    assert events_of_course(rows, events, block=3) == (prompt(0), prompt(1, "c"))
+    assert events_of_course(rows[:3], events[:2], block=3) == (prompt(0), prompt(2, "b"))
+    # One that comes with a chunk that is not there yet: the take with which a fork begins.
+    later = [*events, StoredEvent(5, take(3, 1))]
+    assert events_of_course(rows, later, block=3) == (prompt(0), prompt(1, "c"), take(3, 1))
 
 
 def test_what_was_given_at_the_beginning_stays() -> None:
