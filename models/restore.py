@@ -57,8 +57,8 @@ def stand_at(
 
 def _log_until(log: Sequence[Event], past: Sequence[Event], *, first: Event) -> list[Event]:
     """The log without what is to come, which begins with `first`; turns that were taken back before stay in it."""
-    # By identity: a turn that was taken back may have held an equal event.
-    done = list(log[: next(place for place, event in enumerate(log) if event is first)])
+    # The last one: a turn that was taken back may have held the same event.
+    done = list(log[: max(place for place, event in enumerate(log) if event is first)])
     # A turn that is still to be taken back from where it stands now would count as the present one.
     return done if Timeline.of(done).events == tuple(past) else list(past)
 

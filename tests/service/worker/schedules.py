@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from hypothesis import strategies as st
 
 from models.generator import Generator
-from service.ipc import Control, Credit, Interact, Mode, Prompt, Rewind, Start
+from service.ipc import Control, Credit, Interact, Mode, Pacing, Prompt, Rewind, Start
 from tests.service.worker.directed import PROMPTS, Direction
 
 Kind = Literal[
@@ -97,13 +97,21 @@ def play(schedule: tuple[Step, ...], *, store: Path, generator: Generator, place
     """Two sessions, one watched by the clock and made ahead, one as fast as it goes; a restart is another worker."""
     direction = Direction(store, places=places, copy_bytes=copy_bytes, generator=generator)
     run = Play(direction)
+    watched: tuple[tuple[str, int, Pacing, float], ...] = (("paced", 3, "realtime", 2.0), ("free", 4, "none", 0.0))
     starts = [
         direction.begin(
-            Start(session=name, prompts=(Prompt("a red ball"),), seed=seed, credits=2, format="raw", pacing=pacing,
-                  buffer_seconds=buffer)
+            Start(
+                session=name,
+                prompts=(Prompt("a red ball"),),
+                seed=seed,
+                credits=2,
+                format="raw",
+                pacing=pacing,
+                buffer_seconds=buffer,
+            )
         )
-        for name, seed, pacing, buffer in (("paced", 3, "realtime", 2.0), ("free", 4, "none", 0.0))
-    ]  # fmt: skip
+        for name, seed, pacing, buffer in watched
+    ]
     lives: list[list[Step]] = [[]]
     for step in schedule:
         lives[-1].append(step)

@@ -8,7 +8,7 @@ from statistics import mean, quantiles
 import msgspec
 import pytest
 
-from service.ipc import Applied, Credit, Discarded, Interact, Prompt, Shutdown
+from service.ipc import Applied, Command, Credit, Discarded, Interact, Prompt, Shutdown
 from service.worker.engine import Copy
 from tests.service.worker.fake_engine import FPS, FRAMES_PER_BLOCK, FakeCopy, FakeEngine, FakeStream
 from tests.service.worker.stage import Stage, start
@@ -119,8 +119,7 @@ def test_it_is_made_ahead_and_what_is_on_screen_is_not_touched(ahead: Screening)
 
 def test_a_flood_of_prompts_makes_no_lead() -> None:
     stage = Stage(session_credits=64, interaction_queue=64)
-    stage.play(
-        [start(credits=64, pacing="realtime")],
-        *[[Interact(session="s", event_id=f"e{n}", prompts=(Prompt("q"),)), Credit(session="s")] for n in range(8)],
-    )
+    acts: list[list[Command]] = [[start(credits=64, pacing="realtime")]]
+    acts += [[Interact(session="s", event_id=f"e{n}", prompts=(Prompt("q"),)), Credit(session="s")] for n in range(8)]
+    stage.play(*acts)
     assert max(chunk.lead_seconds for chunk in stage.chunks()) <= 3 * FRAMES_PER_BLOCK / FPS
