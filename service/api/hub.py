@@ -42,7 +42,8 @@ class SessionHub:
         self._opening = opening
         self._services = services
         self._on_end = on_end
-        credits = Credits(credits_for(message, services.worker.facts, config), first=opening.next_sequence)
+        self.heard = False  # its director closed in order, so nobody comes back for its last words
+        credits = Credits(credits_for(message, services.worker.facts, config=config), first=opening.next_sequence)
         self._start = first_start(opening, config, credits=credits.total)
         self.orders = Orders(opening.session, services.worker, credits=credits)
         self.interactions = Interactions(waiting=config.interaction_queue, remembered=config.remembered_events)
@@ -132,8 +133,10 @@ class SessionHub:
 
     def leave(self, listener: Listener, *, for_good: bool) -> None:
         """A connection is over; `for_good` if its client said that it needs the session no more."""
-        if self.audience.direction.leave(listener) and not self.ended:
+        directed = self.audience.direction.leave(listener)
+        if directed and not self.ended:
             self._abandoned(for_good=for_good)
+        self.heard = self.heard or (directed and for_good)
 
     def _abandoned(self, *, for_good: bool) -> None:
         self._left_at = self._services.clock()
@@ -385,7 +388,6 @@ class SessionHub:
             return
         self.phase = Phase.ENDED
         self._news.put_nowait(Look())
-        self._services.tokens.revoke(self.session)
         self._on_end(self)
         if last is None:
             return

@@ -1,7 +1,8 @@
 """The sessions that live in this process: how one begins, how a connection comes back to it or joins it.
 
 It knows hubs, the store and tokens; nothing of sockets. Invariants: a session has one hub at most; a token opens one
-session once, and is used up only if it does; a session that has ended lives again only by a token.
+session once, and is used up only if it does; a session that has ended lives again only by a token. One that ended while
+its director's connection was lost keeps its last words for the grace, so many of them at most as may live.
 """
 
 import asyncio
@@ -24,6 +25,9 @@ class Hubs:
         self._services = services
         self._hubs: dict[str, SessionHub] = {}
         self._closing: set[SessionHub] = set()
+        self._unheard: dict[str, SessionHub] = {}
+        """Sessions that have ended, whose director may not have heard all of it."""
+        self._too_late: dict[str, asyncio.TimerHandle] = {}
 
     def __len__(self) -> int:
         return len(self._hubs)
@@ -49,11 +53,11 @@ class Hubs:
             SessionError, ProtocolError: it cannot go on.
         """
         session, tokens = message.session_id, self._services.tokens
-        hub = self._hubs.get(session)
-        if not tokens.matches(session, message.resume_token, self._services.clock()):
+        hub = self._hubs.get(session) or self._unheard.get(session)
+        if not tokens.matches(session, message.resume_token, now=self._services.clock()):
             raise await self._why_not(session)
         if hub is not None:
-            if hub.stopping or hub.audience.started is None:
+            if hub.audience.started is None or hub.heard:
                 raise _ended(session)
             hub.audience.check_resume(message)
             tokens.use(session, message.resume_token)
@@ -70,6 +74,16 @@ class Hubs:
     def heard(self, session: str) -> None:
         """Its director said something over the connection that it has now."""
         self._services.tokens.confirm(session)
+
+    def left(self, hub: SessionHub) -> None:
+        """A connection of it is over."""
+        if hub.heard and self._unheard.get(hub.session) is hub:
+            self._forget(hub.session)
+
+    @property
+    def unheard(self) -> int:
+        """Sessions that have ended and wait for somebody to hear of it."""
+        return len(self._unheard)
 
     def join(self, message: SessionJoin, viewer: Listener) -> SessionHub:
         """Somebody watches a session. Raises ProtocolError or SessionError."""
@@ -91,6 +105,7 @@ class Hubs:
             if hub.directed or hub.audience.started is None:
                 raise SessionLive(session)
             return hub.audience.issue_token()
+        self._forget(session)
         await self._services.store.get(session)
         until = self._services.clock() + self._services.config.resume_token_seconds
         return self._services.tokens.issue(session, until=until)
@@ -113,6 +128,21 @@ class Hubs:
         if self._hubs.pop(hub.session, None) is not None:
             self._closing.add(hub)
             hub.on_closed(self._closing.discard)
+        config = self._services.config
+        if hub.audience.started is None or config.resume_grace == 0:
+            self._services.tokens.revoke(hub.session)
+            return
+        self._unheard[hub.session] = hub
+        loop = asyncio.get_running_loop()
+        self._too_late[hub.session] = loop.call_later(config.resume_grace, self._forget, hub.session)
+        while len(self._unheard) > config.max_sessions:
+            self._forget(next(iter(self._unheard)))
+
+    def _forget(self, session: str) -> None:
+        """The last words of a session that has ended are needed no more, or it is too late for them."""
+        if self._unheard.pop(session, None) is not None:
+            self._too_late.pop(session).cancel()
+            self._services.tokens.revoke(session)
 
     async def _why_not(self, session: str) -> SessionError | ProtocolError:
         if session not in self._hubs:

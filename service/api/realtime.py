@@ -33,7 +33,7 @@ class Connection:
     """An accepted WebSocket and its part in a session. `run` returns when it is over."""
 
     def __init__(
-        self, websocket: WebSocket, hubs: Hubs, services: Services, *, clock: Callable[[], float] = time.monotonic
+        self, websocket: WebSocket, hubs: Hubs, *, services: Services, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._websocket = websocket
         self._hubs = hubs
@@ -75,8 +75,10 @@ class Connection:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             if self._hub is not None:
-                # Whoever has heard a last word, or closed in order, does not come back.
-                self._hub.leave(self, for_good=self._closed_by_client or self._machine.state is State.CLOSED)
+                # Whoever was refused, or closed in order, does not come back; a last word may have been lost.
+                refused = self._machine.state is State.CLOSED and not self._hub.ended
+                self._hub.leave(self, for_good=self._closed_by_client or refused)
+                self._hubs.left(self._hub)
 
     def _failed(self, task: "asyncio.Task[None]") -> bool:
         """Whether a task ended by a fault of ours, which is logged: the connection ends, the others go on."""
@@ -179,7 +181,7 @@ class Connection:
                 self._seek_live(request)
             case _:
                 if self._hub is not None:
-                    await steer(self._hub, self, request, services=self._services)
+                    await steer(self._hub, request, listener=self, services=self._services)
 
     def _refuse(self, error: ProtocolError | SessionError, request: ClientMessage) -> None:
         """A refusal leaves the connection as it was, unless its code says that there is no going on."""

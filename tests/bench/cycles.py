@@ -1,29 +1,37 @@
-"""Connections that come and go: `python -m tests.bench.cycles --cycles 10000`.
+"""Connections that come and go: `python -m tests.bench.cycles --cycles 10000`, with `--real` against a real worker.
 
-Each connects, starts a session and leaves, in one of several ways, against the real app with the fake worker.
-Invariant it holds: afterwards no place, turn, connection, task or object of a session is left. The last line is
-one JSON document.
+Each connects, starts a session and leaves, in one of several ways, against the real app. The worker is a fake in this
+process, or a process with the demo model's architecture. Invariant it holds: afterwards no place, turn, connection,
+task or object of a session is left. The last line is one JSON document.
 """
 
 import argparse
 import asyncio
 import gc
+import itertools
 import json
 import sys
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import asdict, dataclass, replace
+from typing import Protocol
 
 import psutil
 
+from service.api.http_routes import ApiState
 from service.api.hub import SessionHub
 from service.api.machine import Machine
 from service.api.outbox import Outbox
 from service.api.realtime import Connection
 from service.api.replay import Replay
+from service.api.server import Server
+from service.api.worker_client import WorkerClient
 from service.protocol import encode_message
 from service.protocol.client import SessionStart, SessionStop
 from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone, SessionQueued, VideoStart
-from tests.service.api.running import FAST, PATIENCE, Running, Talk, running
+from tests.bench import survival
+from tests.service.api.running import FAST, PATIENCE, Talk, running
 
 CONFIG = FAST.model_copy(update={"max_sessions": 4, "waiting_room": 8})
 START = SessionStart(prompt="a lighthouse", pacing="none")
@@ -43,7 +51,22 @@ class Left:
     objects: int
 
 
-async def cycle(service: Running, number: int) -> None:
+class Service(Protocol):
+    """What both kinds of service offer."""
+
+    @property
+    def client(self) -> WorkerClient: ...
+
+    @property
+    def state(self) -> ApiState: ...
+
+    @property
+    def server(self) -> Server: ...
+
+    def connection(self) -> AbstractAsyncContextManager[Talk]: ...
+
+
+async def cycle(service: Service, number: int) -> None:
     way = WAYS[number % len(WAYS)]
     async with service.connection() as talk:
         await talk.socket.send(encode_message(START))
@@ -63,28 +86,48 @@ async def cycle(service: Running, number: int) -> None:
             await talk.hear_until(SessionDone, ErrorMessage)
 
 
-async def run(cycles: int) -> tuple[Left, dict[str, float]]:
+async def run(cycles: int) -> tuple[Left, dict[str, object]]:
     """What is left after so many cycles, and how long they took and how memory went."""
-    process = psutil.Process()
     async with running(CONFIG) as service:
-        await _some(service, 0, 2 * AT_ONCE)
-        tasks, memory, began = await _settled_tasks(service), process.memory_info().rss, time.monotonic()
-        await _some(service, 0, cycles)
-        seconds = time.monotonic() - began
-        left_tasks = await _settled_tasks(service) - tasks
-        service.worker.worker.commands.clear()
-        left = Left(
-            places=service.client.sessions,
-            turns=service.client.waiting,
-            connections=len(service.state.connections),
-            worker_sessions=len(service.worker.worker.sessions),
-            tasks=left_tasks,
-            objects=_objects(),
-        )
-        return left, {"seconds": round(seconds, 1), "rss_growth_bytes": process.memory_info().rss - memory}
+        left, figures = await _cycle(service, cycles, forget=service.worker.worker.commands.clear)
+        return replace(left, worker_sessions=len(service.worker.worker.sessions)), figures
 
 
-async def _some(service: Running, first: int, count: int) -> None:
+async def run_real(cycles: int) -> tuple[Left, dict[str, object]]:
+    """The same against a worker in a process of its own."""
+    config = survival.CONFIG.model_copy(
+        update={"max_sessions": 4, "waiting_room": 8, "resume_grace": 0.05, "message_rate": 1e6}
+    )
+    async with survival.serving(config) as service:
+        left, figures = await _cycle(service, cycles, forget=lambda: None)
+        beat = service.client.heartbeat
+        return replace(left, worker_sessions=beat.sessions if beat else 0), figures
+
+
+async def _cycle(service: Service, cycles: int, *, forget: Callable[[], None]) -> tuple[Left, dict[str, object]]:
+    process, known = psutil.Process(), _objects()
+    await _some(service, 0, 2 * AT_ONCE)
+    tasks, began = await _settled_tasks(service), time.monotonic()
+    memory = [process.memory_info().rss]
+    for quarter in range(4):
+        await _some(service, quarter * cycles // 4, cycles // 4)
+        forget()
+        memory.append(process.memory_info().rss)
+    seconds = time.monotonic() - began
+    left_tasks = await _settled_tasks(service) - tasks
+    left = Left(
+        places=service.client.sessions,
+        turns=service.client.waiting,
+        connections=len(service.state.connections),
+        worker_sessions=0,
+        tasks=left_tasks,
+        objects=_new_objects(known),
+    )
+    growth = [after - before for before, after in itertools.pairwise(memory)]
+    return left, {"seconds": round(seconds, 1), "rss_growth_bytes": sum(growth), "by_quarter": growth}
+
+
+async def _some(service: Service, first: int, count: int) -> None:
     numbers = iter(range(first, first + count))
 
     async def visitor() -> None:
@@ -97,27 +140,36 @@ async def _some(service: Running, first: int, count: int) -> None:
             visitors.create_task(visitor())
 
 
-async def _settled_tasks(service: Running) -> int:
+async def _settled_tasks(service: Service) -> int:
     """The number of tasks once every place and connection is free."""
     async with asyncio.timeout(PATIENCE):
-        while service.client.sessions or service.client.waiting or service.server.server_state.connections:
+        server, hubs = service.server.server_state, service.state.hubs
+        while service.client.sessions or service.client.waiting or server.connections or hubs.unheard:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.05)
     return len(asyncio.all_tasks())
 
 
-def _objects() -> int:
+def _objects() -> list[object]:
     gc.collect()
     # By their type: to ask some objects of torch for their class is a warning.
     kinds = Connection | Machine | Outbox | SessionHub | Replay | Talk
-    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), kinds)]
+
+
+def _new_objects(known: list[object]) -> int:
+    """Of this run: what earlier tests in this process left, if anything, is not its matter."""
+    theirs = {id(thing) for thing in known}
+    return sum(id(thing) not in theirs for thing in _objects())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cycles", type=int, default=10_000)
-    cycles: int = parser.parse_args().cycles
-    left, figures = asyncio.run(run(cycles))
+    parser.add_argument("--real", action="store_true")
+    options = parser.parse_args()
+    cycles: int = options.cycles
+    left, figures = asyncio.run(run_real(cycles) if options.real else run(cycles))
     sys.stdout.write(json.dumps({"cycles": cycles, **figures, "left": asdict(left)}) + "\n")
     sys.exit(any(asdict(left).values()))
 

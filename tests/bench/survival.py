@@ -22,7 +22,8 @@ from pathlib import Path
 from websockets.asyncio.client import connect
 
 from service.api.app import REALTIME_PATH, create_app
-from service.api.server import build_server
+from service.api.http_routes import ApiState
+from service.api.server import Server, build_server
 from service.api.worker_client import WorkerClient, WorkerState
 from service.config import ServiceConfig
 from service.protocol.client import SessionInteraction, SessionStart
@@ -63,6 +64,13 @@ class Lived:
 class Service:
     url: str
     client: WorkerClient
+    state: ApiState
+    server: Server
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Talk]:
+        async with connect(self.url, max_size=None, max_queue=4, close_timeout=1) as socket:
+            yield Talk(socket, patience=HANG)
 
     async def ready_pid(self) -> int:
         async with asyncio.timeout(HANG):
@@ -76,14 +84,15 @@ async def serving(config: ServiceConfig) -> AsyncIterator[Service]:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, closing(SessionStore(Path(folder))) as store:
         config = config.model_copy(update={"store_dir": Path(folder)})
         client = WorkerClient(config)
-        server = build_server(create_app(config, client, store), config)
+        app = create_app(config, client, store=store)
+        server = build_server(app, config)
         supervisor = Supervisor(config, client)
         tasks = [asyncio.create_task(server.serve()), asyncio.create_task(supervisor.run())]
         try:
             async with asyncio.timeout(HANG):
                 await client.wait_for(WorkerState.READY)
             port = server.servers[0].sockets[0].getsockname()[1]
-            yield Service(f"ws://127.0.0.1:{port}{REALTIME_PATH}", client)
+            yield Service(f"ws://127.0.0.1:{port}{REALTIME_PATH}", client, app.state.api, server)
         finally:
             server.should_exit = True
             await tasks[0]
@@ -94,8 +103,7 @@ async def serving(config: ServiceConfig) -> AsyncIterator[Service]:
 async def live(service: Service, seed: int, *, seconds: float) -> Lived:
     """One session from its start to its end. A new prompt every third of it."""
     start = SessionStart(prompt="a red ball in a meadow", seed=seed, format="raw", pacing="none", max_seconds=seconds)
-    async with connect(service.url, max_size=None) as socket:
-        talk = Talk(socket, patience=HANG)
+    async with service.connection() as talk:
         await talk.say(start)
         for index, mode in ((1, "recache"), (2, "flush")):
             prompt = f"the sea at night, {index}"
