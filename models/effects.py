@@ -11,7 +11,7 @@ from models.restore import put_text
 from models.stream import StageTimings, Stream
 
 
-def take_effect(parts: Parts, stream: Stream, timings: StageTimings) -> None:
+def take_effect(parts: Parts, stream: Stream, *, timings: StageTimings) -> None:
     """Let everything that is due at the next block take effect."""
     blend = stream.blending
     if blend is not None and blend.reached == stream.next_block:
@@ -28,11 +28,11 @@ def take_effect(parts: Parts, stream: Stream, timings: StageTimings) -> None:
                 _begin(parts, stream, event, timings=timings)
             case _:
                 raise AssertionError("an opening has taken effect when its stream begins")
-    commit(parts, stream, timings)
+    commit(parts, stream, timings=timings)
     _set_text(parts, stream, timings)
 
 
-def commit(parts: Parts, stream: Stream, timings: StageTimings) -> None:
+def commit(parts: Parts, stream: Stream, *, timings: StageTimings) -> None:
     """Run the last block's clean pass, if it is still to be run."""
     plan, stream.uncommitted = stream.uncommitted, None
     if plan is None:
@@ -60,7 +60,7 @@ def _reach(parts: Parts, stream: Stream, event: PromptEvent, *, timings: StageTi
 def _change_past(parts: Parts, stream: Stream, event: PromptEvent, *, timings: StageTimings) -> None:
     """What the event's mode does to the window; the clean pass before it runs only if something of it is kept."""
     if event.mode == "keep":
-        commit(parts, stream, timings)
+        commit(parts, stream, timings=timings)
     stream.window, plan = rebuild(stream.window, event.mode, sink=event.sink)
     if event.mode == "cut":
         stream.scene_start, stream.decoder = stream.next_block, parts.decoder.start()

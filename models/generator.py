@@ -178,9 +178,9 @@ class Generator:
         """
         self._check_open(stream)
         timings, stream.between = stream.between, StageTimings()
-        take_effect(self.parts, stream, timings)
+        take_effect(self.parts, stream, timings=timings)
         plan = self._plan_block(stream)
-        made = make_block(self.parts, stream, plan, interrupted=interrupted, check=check, timings=timings)
+        made = make_block(self.parts, stream, plan=plan, interrupted=interrupted, check=check, timings=timings)
         if made is None:
             # What took effect stays done, so its time belongs to the block; the passes given up do not.
             timings.denoise = timings.decode = 0.0
@@ -206,7 +206,7 @@ class Generator:
 
         Its time is told with the next block.
         """
-        commit(self.parts, stream, timings or stream.between)
+        commit(self.parts, stream, timings=timings or stream.between)
 
     def save(self, stream: Stream) -> Snapshot:
         """An exact copy in host memory, for `restore` at the same block."""
@@ -277,9 +277,7 @@ class Generator:
         stand_at(self.parts, stream, latents=latents, block=block, snapshot=snapshot)
         return take
 
-    def take_back(
-        self, stream: Stream, latents: LatentSource, block: int, *, snapshot: Snapshot | None = None
-    ) -> None:
+    def take_back(self, stream: Stream, latents: LatentSource, block: int, *, snapshot: Snapshot | None = None) -> None:
         """Go back to the end of block `block` - 1 as if what is after it had not been made yet.
 
         What took effect in it, or is still to, takes effect again at its block: if nothing else comes, the same

@@ -42,7 +42,7 @@ def no_check(_latents: Tensor, _frames: RGB24) -> str | None:
 
 
 def make_block(
-    parts: Parts, stream: Stream, plan: PassPlan, *, interrupted: Interrupted, check: Check, timings: StageTimings
+    parts: Parts, stream: Stream, *, plan: PassPlan, interrupted: Interrupted, check: Check, timings: StageTimings
 ) -> Made | None:
     """None where it was interrupted. Raises FaultyBlockError where the second attempt is faulty, too.
 
@@ -72,9 +72,7 @@ def make_block(
     raise FaultyBlockError(message, code=f"guard_{fault}")
 
 
-def _denoise(
-    parts: Parts, stream: Stream, plan: PassPlan, *, attempt: int, interrupted: Interrupted
-) -> Tensor | None:
+def _denoise(parts: Parts, stream: Stream, plan: PassPlan, *, attempt: int, interrupted: Interrupted) -> Tensor | None:
     context = parts.passes.prepare(stream.cache, plan, text=stream.text)
     block, take = stream.next_block, stream.take
 
@@ -87,9 +85,7 @@ def _denoise(
         output = parts.passes.transformer(parts.network_input(noisy, sigma), time=parts.times[step], context=context)
         return to_x0(parts.prediction, output, noisy=noisy, sigma=sigma, data_std=parts.data_std)
 
-    x0 = denoise_block(
-        predict, noise(0), parts.schedule, renoise=lambda step: noise(step + 1), interrupted=interrupted
-    )
+    x0 = denoise_block(predict, noise(0), parts.schedule, renoise=lambda step: noise(step + 1), interrupted=interrupted)
     return None if x0 is None else x0[0].to(parts.latent_dtype)
 
 

@@ -84,6 +84,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("blanket except", "service/worker/media.py"): "a thread's boundary: one session's picture, not all of them",
     ("positional", "models/generator.py::Generator.restore"): "journal, latents, block: said so in the design",
     ("positional", "models/generator.py::Generator.rewind"): "as restore",
+    ("positional", "models/generator.py::Generator.take_back"): "as restore",
+    ("positional", "service/worker/engine.py::Engine.restore"): "the seam has the engine's signatures",
+    ("positional", "service/worker/engine.py::Engine.rewind"): "as above",
+    ("positional", "service/worker/engine.py::Engine.take_back"): "as above",
     ("positional", "service/commands/generate.py::Engine.restore"): "as restore",
 }
 PRINTING = ("service/commands/", "service/cli.py", "models/train/")
