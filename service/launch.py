@@ -98,7 +98,7 @@ def open_store(config: ServiceConfig) -> Iterator[SessionStore]:
 
 async def _serve_with(store: SessionStore, config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
     client = WorkerClient(config)
-    server = build_server(create_app(config, client, store), config)
+    server = build_server(create_app(config, client, store=store), config)
     supervisor = Supervisor(config, client, loader=loader)
     _end_on_signals(server)
     address = page_address(listener)

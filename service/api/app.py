@@ -26,7 +26,7 @@ from service.store.store import SessionStore
 REALTIME_PATH = "/v1/realtime/video"
 
 
-def create_app(config: ServiceConfig, worker: WorkerClient, store: SessionStore) -> FastAPI:
+def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionStore) -> FastAPI:
     """The app over a worker that something else serves (`WorkerClient.serve`) and a store that something else closes.
 
     `app.state.api` is its ApiState.
@@ -59,7 +59,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient, store: SessionStore)
         if refused is not None:
             await websocket.send_denial_response(problem_response(refused))
             return
-        connection = Connection(websocket, state.hubs, services)
+        connection = Connection(websocket, state.hubs, services=services)
         with state.connections.holding(connection):
             await websocket.accept(SUBPROTOCOL if websocket.scope["subprotocols"] else None)
             await connection.run()

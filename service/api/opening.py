@@ -42,7 +42,7 @@ def opening_of(record: SessionRecord, course: StoredCourse) -> Opening:
     return Opening(session=record.id, message=message, record=record, course=course)
 
 
-def credits_for(message: SessionStart, facts: ipc.Facts | None, config: ServiceConfig) -> int:
+def credits_for(message: SessionStart, facts: ipc.Facts | None, *, config: ServiceConfig) -> int:
     """Chunks that may be under way: those between worker and socket, and those that are made ahead."""
     if facts is None or message.buffer_seconds == 0:
         return config.session_credits

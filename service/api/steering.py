@@ -29,7 +29,7 @@ from service.protocol.server import InteractionQueued, SessionCheckpointed, Sess
 from service.store.history import CoursePoint
 
 
-async def steer(hub: SessionHub, listener: Listener, message: ClientMessage, *, services: Services) -> None:
+async def steer(hub: SessionHub, message: ClientMessage, *, listener: Listener, services: Services) -> None:
     """Carries out what a connection asks. Raises ProtocolError or SessionError where it cannot be."""
     match message:
         case SessionPlayback():

@@ -37,7 +37,7 @@ class Tokens:
         self._forget()
         return token
 
-    def matches(self, session: str, token: str, now: float) -> bool:
+    def matches(self, session: str, token: str, *, now: float) -> bool:
         """Whether it is this session's token. It is not used up by being looked at."""
         held = self._tokens.get(session)
         given = _digest(token)

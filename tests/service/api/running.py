@@ -147,7 +147,7 @@ async def running(
     worker = MemoryWorker(frame_bytes=frame_bytes, chunk_interval=chunk_interval)
     client = WorkerClient(config)
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder, closing(SessionStore(Path(folder))) as store:
-        app = create_app(config, client, store)
+        app = create_app(config, client, store=store)
         server = build_server(app, config)
         tasks = _serve_worker(worker, client)
         serving = asyncio.create_task(server.serve())
