@@ -117,8 +117,8 @@ async def test_a_slow_viewer_is_shown_the_newest(url: str) -> None:
         thinned = 0
         async for chunk in session:
             thinned += chunk.dropped_frames > 0
-            await asyncio.sleep(0.5)  # slower than the engine, so chunks pile up behind this one
-            if thinned or chunk.metadata.sequence > 60:
+            await asyncio.sleep(2.0)  # slower than the engine on any machine, so chunks pile up behind this one
+            if thinned or chunk.metadata.sequence > 30:
                 break
         assert thinned
         assert session.missing == 0
