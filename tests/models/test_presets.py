@@ -74,7 +74,8 @@ def test_what_a_preset_says_of_itself() -> None:
 
 def test_a_decoder_of_the_preset_takes_its_latents() -> None:
     for preset in PRESETS:
-        codecs = {"linear": LinearCodec().config.channels, "tiny": TinyDecoderConfig().latent_channels}
+        linear = LinearCodec().config.channels
+        codecs = {"linear": linear, "refined": linear, "tiny": TinyDecoderConfig().latent_channels}
         assert codecs[preset.decoder] == preset.video.latent_channels
         assert preset.vae is None or preset.vae.z_dim == preset.video.latent_channels
     codec = LinearCodec()
