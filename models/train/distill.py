@@ -28,7 +28,7 @@ from models.train.optim import Optimiser
 from models.train.pool import BLOCK_FRAMES
 from models.train.prompts import PromptFiles, PromptSource, WorldPrompts
 from models.train.rows import TokenGrid
-from models.train.run import Stateful, Trainer
+from models.train.run import Stateful, Trainer, load_average
 from models.train.scores import StretchScorer
 from models.train.settings import StageConfig
 from models.train.shard import shard, whole
@@ -62,7 +62,7 @@ class DistillTrainer(Trainer):
         config, networks = self.config, self.networks
         self.encoder = CachedTextEncoder(networks.text_encoder, capacity=1024)
         self.generator_net = networks.model.transformer
-        self.teacher = copy.deepcopy(self.generator_net).requires_grad_(False)
+        self.teacher = self._teacher()
         self.critic = copy.deepcopy(self.generator_net)
         self.trained = self._prepare(self.generator_net, seed=config.seed)
         critic = self._prepare(self.critic, seed=config.seed + 1)
@@ -81,6 +81,16 @@ class DistillTrainer(Trainer):
             generator=self.generator,
         )
         self.tally = DistillTally()
+
+    def _teacher(self) -> Transformer:
+        """The generator as it begins, or the network that the configuration names: frozen."""
+        teacher = copy.deepcopy(self.generator_net)
+        if self.config.teacher:
+            average = load_average(Path(self.config.teacher))
+            prefix = "transformer."
+            own = {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
+            teacher.load_state_dict(own)
+        return teacher.requires_grad_(False)
 
     def _prepare(self, network: Transformer, *, seed: int | None) -> list[nn.Parameter]:
         """Adapters and shards where asked for; returns what is trained. No seed: a network that is not trained."""

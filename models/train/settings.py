@@ -59,6 +59,8 @@ class StageConfig:
     start: str = ""
     """Folder of the run whose averaged weights this stage starts from, or of exported weights (`models/demo`); empty
     for new weights."""
+    teacher: str = ""
+    """Folder of the run (or of exported weights) whose average is the teacher; empty for the stage's own start."""
     preset: str = "demo"
     """Whose networks the stages on self-made streams train; another than the demo is read from its files."""
     preset_dir: str = ""

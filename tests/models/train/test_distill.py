@@ -93,6 +93,18 @@ def test_teacher_and_codec_stay_and_the_others_move(trainer: MakeTrainer, start:
     assert not torch.equal(critic["head.head.weight"], begun["transformer.head.head.weight"])
 
 
+def test_the_teacher_may_be_another_run(trainer: MakeTrainer, start: Path, tmp_path: Path) -> None:
+    """As in long tuning after distillation: what was learnt from data goes on teaching."""
+    average = torch.load(start / CHECKPOINT, weights_only=True)["average"]
+    other = tmp_path / "other"
+    other.mkdir()
+    torch.save({"average": {name: tensor + 1 for name, tensor in average.items()}}, other / CHECKPOINT)
+    run = trainer(replace(LONG, teacher=str(other)))
+    for name, tensor in run.teacher.state_dict().items():
+        assert torch.equal(tensor, average[f"transformer.{name}"] + 1), name
+    assert torch.equal(run.generator_net.head.head.weight, average["transformer.head.head.weight"])
+
+
 def test_with_adapters_only_they_are_trained(trainer: MakeTrainer, start: Path) -> None:
     """The weights stay, the average has the adapters' sum in it, under the names of plain weights."""
     begun = torch.load(start / CHECKPOINT, weights_only=True)["average"]
