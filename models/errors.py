@@ -75,4 +75,6 @@ class NotFiniteError(EngineError):
 
 
 class FaultyBlockError(EngineError):
-    code = "guard_not_finite"
+    """Raised with the code of the fault that was found: this one, or another of the guard's."""
+
+    code = "guard_frozen"

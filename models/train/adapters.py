@@ -51,11 +51,15 @@ def add_adapters(transformer: Transformer, config: AdapterConfig, *, seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for block in transformer.blocks:
-            for name, module in list(block.named_modules()):
-                if isinstance(module, nn.Linear):
-                    parent = block.get_submodule(name.rpartition(".")[0])
-                    setattr(parent, name.rpartition(".")[2], AdaptedLinear(module, config))
+            _adapt(block, config)
     return [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+
+
+def _adapt(block: nn.Module, config: AdapterConfig) -> None:
+    linears = [(name, module) for name, module in block.named_modules() if isinstance(module, nn.Linear)]
+    for name, module in linears:
+        parent, _, own_name = name.rpartition(".")
+        setattr(block.get_submodule(parent), own_name, AdaptedLinear(module, config))
 
 
 def adapter_state(transformer: Transformer) -> dict[str, Tensor]:

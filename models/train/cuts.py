@@ -58,7 +58,7 @@ def picture_loss(made: Tensor, target: Tensor, *, mask: Tensor, object_weight: f
     return torch.stack(terms).sum() / weight.mean()
 
 
-def cut_squares(batch: DecoderBatch, pairs: PairPool, generator: torch.Generator) -> Cut:
+def cut_squares(batch: DecoderBatch, pairs: PairPool, *, generator: torch.Generator) -> Cut:
     """A batch of squares of random pairs."""
     clips = [choose(pairs.config.clips, generator) for _ in range(batch.clips)]
     squares = [_square(batch, pairs, clip, generator) for clip in clips]

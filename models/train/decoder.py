@@ -48,7 +48,7 @@ class DecoderTrainer(Trainer):
         batch = self.config.decoder
         if self.step > 0 and self.step % batch.refresh_every == 0:
             self.pairs.refresh(self.generator)
-        cut = cut_squares(batch, self.pairs, self.generator).to(self.device)
+        cut = cut_squares(batch, self.pairs, generator=self.generator).to(self.device)
         made = self.bundle.codec.clip(cut.latents)
         loss = picture_loss(made, cut.frames, mask=cut.masks, object_weight=self.config.object_weight)
         loss.backward()

@@ -86,7 +86,7 @@ class RowTrainer(Trainer):
             levels=self.config.levels,
             generator=self.generator,
         )
-        rope, attend = attention_for(drawn, self.grid, self.device)
+        rope, attend = attention_for(drawn, self.grid, device=self.device)
         rows = drawn.rows.to(self.device)
         loss, errors = row_loss(
             self.bundle.transformer,
@@ -117,7 +117,7 @@ def token_grid(bundle: Bundle, config: StageConfig) -> TokenGrid:
     return TokenGrid(bundle.transformer.config.head_dim, frames, config.sizes.rows, config.sizes.columns)
 
 
-def attention_for(drawn: Drawn, grid: TokenGrid, device: torch.device) -> tuple[Rotation, Attend]:
+def attention_for(drawn: Drawn, grid: TokenGrid, *, device: torch.device) -> tuple[Rotation, Attend]:
     """Rotations and attention of a pass: plain where every row sees itself alone, gathered windows otherwise."""
     tables = drawn.tables
     rope = row_rotation(grid, tables.place).to(device)

@@ -113,7 +113,8 @@ async def test_who_finds_no_place_waits_and_is_told_where(url: str) -> None:
 async def test_a_slow_viewer_is_shown_the_newest(url: str) -> None:
     """With `drop` the take goes on at its own rate while nobody reads it; what is read then is its newest part."""
     async with connect(url) as session:
-        await session.start(PROMPT, seed=1, pacing="none", delivery=Delivery(slow_consumer="drop"), media=Media(format="raw"))
+        delivery = Delivery(slow_consumer="drop")
+        await session.start(PROMPT, seed=1, pacing="none", delivery=delivery, media=Media(format="raw"))
         thinned = 0
         async for chunk in session:
             thinned += chunk.dropped_frames > 0

@@ -4,9 +4,12 @@ import pytest
 
 from models import errors
 from models.errors import (
+    AdapterError,
     ChangeError,
     ConfigError,
     EngineError,
+    FaultyBlockError,
+    NotFiniteError,
     OpeningError,
     PositionLimitError,
     PresetError,
@@ -25,8 +28,11 @@ CODES: dict[type[EngineError], str] = {
     ChangeError: "mode_invalid",
     SeedError: "seed_invalid",
     OpeningError: "picture_invalid",
+    AdapterError: "adapters_unknown",
     RestoreError: "restore_mismatch",
     PositionLimitError: "position_limit",
+    NotFiniteError: "guard_not_finite",
+    FaultyBlockError: "guard_frozen",
 }
 
 

@@ -58,7 +58,7 @@ def test_a_resumed_run_makes_the_same_decoder(start: Path, tmp_path: Path, rende
 
 @torch.no_grad()
 def fixed_loss(trainer: DecoderTrainer) -> float:
-    cut = cut_squares(DecoderBatch(clips=4, crop=6), trainer.pairs, torch.Generator().manual_seed(9))
+    cut = cut_squares(DecoderBatch(clips=4, crop=6), trainer.pairs, generator=torch.Generator().manual_seed(9))
     made = trainer.bundle.codec.clip(cut.latents)
     return float(picture_loss(made, cut.frames, mask=cut.masks, object_weight=5.0))
 
@@ -97,8 +97,8 @@ def test_squares_are_cut_where_the_object_is(start: Path, renderer: Renderer) ->
     pool.fill(torch.Generator().manual_seed(4))
     generator = torch.Generator().manual_seed(0)
     batch = DecoderBatch(clips=12, crop=6, object_share=1.0)
-    around = cut_squares(batch, pool, generator)
-    anywhere = cut_squares(replace(batch, object_share=0.0), pool, generator)
+    around = cut_squares(batch, pool, generator=generator)
+    anywhere = cut_squares(replace(batch, object_share=0.0), pool, generator=generator)
     assert around.frames.shape == (12, 6, 4, 3, 48, 48)
     assert float(around.masks.mean()) > 1.3 * float(anywhere.masks.mean())
     made = bundle.codec.clip(around.latents)
