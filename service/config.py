@@ -78,7 +78,7 @@ class ServiceConfig(BaseModel):
         4, ge=1, le=4096, description="Sessions at once; more than the device has memory for take turns on it."
     )
     turn_blocks: int = Field(
-        8, ge=1, le=64, description="Most blocks in a row of an unpaced session where sessions take turns on the device."
+        8, ge=1, le=64, description="Most blocks in a row of an unpaced session where sessions take turns."
     )
     copy_bytes: int | None = Field(
         None,

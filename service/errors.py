@@ -187,7 +187,7 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.LENGTH_LIMIT: _refused("The session would be longer than the server allows."),
     ErrorCode.POSITION_LIMIT: _refused("The model has no positions for a video this long."),
     ErrorCode.RESTORE_MISMATCH: _refused("A journal, latents or copy do not belong together."),
-    ErrorCode.OUT_OF_MEMORY: _ends("The device has no memory for the session.", 503, CloseCode.INTERNAL, retryable=True),
+    ErrorCode.OUT_OF_MEMORY: _ends("The device has no memory for it.", 503, CloseCode.INTERNAL, retryable=True),
     ErrorCode.GUARD_NOT_FINITE: _ends("A block came out as no numbers, twice.", 500, CloseCode.INTERNAL),
     ErrorCode.GUARD_BLACK: _ends("A block came out black, twice.", 500, CloseCode.INTERNAL),
     ErrorCode.GUARD_SATURATED: _ends("A block came out saturated, twice.", 500, CloseCode.INTERNAL),

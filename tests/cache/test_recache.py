@@ -18,8 +18,8 @@ from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, Positions, SinkPolicy, WindowSpec, WindowState
 from models.attention import reference_attention
 from models.config import TransformerConfig
-from models.pieces import randomise
 from models.passes import CachedPasses
+from models.pieces import randomise
 from models.rope import rotate, time_rotation
 from models.transformer import PassContext, Transformer
 
