@@ -10,6 +10,7 @@ from models.train.losses import NoiseLevels
 from models.train.pool import ClipPool, PoolConfig
 from models.train.render import Renderer
 from models.train.rows import single_row, stream_shift, streamed_rows, switched_rows, tabulate, window_places
+from models.train.world import MOTION, MOTIONS
 from models.vae import LinearCodec
 
 MIXED = BatchConfig(single=6, streams=3, switches=4)
@@ -101,3 +102,24 @@ def test_noise_levels_reach_from_low_to_pure() -> None:
     assert float(sigma.max()) == 1.0
     pure = float((sigma == 1).float().mean())
     assert abs(pure - levels.pure_share) < 0.03
+
+
+def test_streams_may_carry_loss_on_more_blocks(pool: ClipPool) -> None:
+    """The more of a stream's blocks are noisy, the larger the share of rows that is trained on."""
+    shares = []
+    for noisy_blocks in (1, 4):
+        tables = drawn(pool, BatchConfig(single=0, streams=8, noisy_blocks=noisy_blocks)).tables
+        of_stream = [int(tables.noisy[tables.clip == clip].sum()) for clip in tables.clip.unique()]
+        shares.append(float(tables.noisy.float().mean()))
+        assert max(of_stream) >= noisy_blocks
+    assert shares[1] > 1.5 * shares[0]
+
+
+def test_fewer_objects_rest_where_asked(renderer: Renderer, codec: LinearCodec) -> None:
+    resting = []
+    for kept in (1.0, 0.0):
+        pool = ClipPool(PoolConfig(clips=32, blocks=1, rests_kept=kept), renderer, codec=codec)
+        pool.fill(torch.Generator().manual_seed(1))
+        resting.append(int((pool.attributes[..., MOTION] == MOTIONS.index("rests")).sum()))
+    assert resting[0] > 4
+    assert resting[1] == 0
