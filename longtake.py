@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from client.client import Session, connect
     from client.connection import ClientOptions
     from client.errors import ClientError
-    from client.requests import Media, PromptChange
+    from client.requests import Media, Place, PromptChange
     from client.video import VideoWriter
     from models.errors import EngineError
     from models.generator import Generator
@@ -30,6 +30,7 @@ __all__ = [
     "Generator",
     "Journal",
     "Media",
+    "Place",
     "PromptChange",
     "Session",
     "Stream",
@@ -49,6 +50,7 @@ _HOMES = MappingProxyType(
         "Generator": "models.generator",
         "Journal": "models.journal",
         "Media": "client.requests",
+        "Place": "client.requests",
         "PromptChange": "client.requests",
         "Session": "client.client",
         "Stream": "models.stream",
