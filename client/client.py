@@ -14,7 +14,7 @@ stops after `session.done` and raises in every other case.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -27,8 +27,10 @@ from client.notices import NoticeHandler
 from client.pictures import send_picture
 from client.receiving import Receiving, SessionState
 from client.requests import (
+    Adapter,
     Delivery,
     Media,
+    Model,
     Place,
     Prompt,
     PromptChange,
@@ -98,7 +100,7 @@ class Session(Receiving):
         self,
         prompt: Prompt,
         *,
-        model: str = "demo",
+        model: str | Model = "demo",
         seed: int | None = None,
         media: Media | None = None,
         pacing: Pacing = "realtime",
@@ -161,15 +163,18 @@ class Session(Receiving):
         sink: SinkPolicy = "keep",
         transition_chunks: int = 0,
         at: float | None = None,
+        adapters: Sequence[Adapter] | None = None,
         event_id: str | None = None,
     ) -> Switch:
         """Change the prompt: at the next block, or at the first one that begins at media second `at` or later.
 
         Returns as soon as it is sent; the Switch fills in as the server answers and the chunks come. The same
-        `event_id` with the same content is a retry. Raises what `start` does, but for refusals: those are the
-        Switch's to tell.
+        `event_id` with the same content is a retry. `adapters` changes the whole set with it. Raises what `start`
+        does, but for refusals: those are the Switch's to tell.
         """
-        change = PromptChange(prompt, mode=mode, sink=sink, transition_chunks=transition_chunks, at=at)
+        change = PromptChange(
+            prompt, mode=mode, sink=sink, transition_chunks=transition_chunks, at=at, adapters=adapters
+        )
         return await self.interact(interaction_message(change, event_id or self._name("prompt")))
 
     async def interact(self, message: SessionInteraction) -> Switch:

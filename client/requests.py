@@ -35,6 +35,26 @@ _NO_LIMIT = Limits(prompt_chars=sys.maxsize)
 
 
 @dataclass(frozen=True, slots=True)
+class Adapter:
+    """A low-rank adapter by the name the server knows it by, and how much of it."""
+
+    name: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model by its name.
+
+    Args:
+        adapters: the whole set it is used with; None is the server's usual one, () is none at all.
+    """
+
+    name: str = "demo"
+    adapters: Sequence[Adapter] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """What the frames look like on the wire, and what the first ones show; a size of None is the model's own.
 
@@ -87,6 +107,7 @@ class PromptChange:
         mode: `recache` rebuilds the past under the new prompt, `flush` keeps only its ends, `cut` nothing, `keep` all.
         transition_chunks: blocks over which the old prompt fades into the new.
         at: media second from which on it may take effect; None is at once.
+        adapters: the whole set from then on; None leaves it as it is.
     """
 
     prompt: Prompt
@@ -94,6 +115,7 @@ class PromptChange:
     sink: SinkPolicy = "keep"
     transition_chunks: int = 0
     at: float | None = None
+    adapters: Sequence[Adapter] | None = None
 
 
 def prompt_text(prompt: Prompt) -> str:
@@ -104,7 +126,7 @@ def prompt_text(prompt: Prompt) -> str:
 def start_message(
     prompt: Prompt,
     *,
-    model: str,
+    model: str | Model,
     seed: int | None,
     media: Media,
     pacing: Pacing,
@@ -113,9 +135,11 @@ def start_message(
 ) -> SessionStart:
     """Raises ProtocolError."""
     delivery = delivery or Delivery()
-    fields: dict[str, str | int | float | None] = {
+    model = Model(model) if isinstance(model, str) else model
+    fields: dict[str, object] = {
         "type": "session.start",
-        "model": model,
+        "model": model.name,
+        "adapters": _adapters(model.adapters),
         "seed": seed,
         "width": media.width,
         "height": media.height,
@@ -135,13 +159,14 @@ def start_message(
 
 def interaction_message(change: PromptChange, event_id: str) -> SessionInteraction:
     """Raises ProtocolError."""
-    fields: dict[str, str | int | float | None] = {
+    fields: dict[str, object] = {
         "type": "session.interaction",
         "event_id": event_id,
         "mode": change.mode,
         "sink": change.sink,
         "transition_chunks": change.transition_chunks,
         "at": change.at,
+        "adapters": _adapters(change.adapters),
     }
     message = _checked(change.prompt, fields)
     assert isinstance(message, SessionInteraction)
@@ -199,7 +224,11 @@ def playback_message(
     return message
 
 
-def _checked(prompt: Prompt, fields: Mapping[str, str | int | float | None]) -> object:
+def _adapters(adapters: Sequence[Adapter] | None) -> list[dict[str, object]] | None:
+    return None if adapters is None else [asdict(adapter) for adapter in adapters]
+
+
+def _checked(prompt: Prompt, fields: Mapping[str, object]) -> object:
     if isinstance(prompt, str):
         worded: dict[str, object] = {"prompt": prompt}
     else:

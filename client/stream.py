@@ -24,7 +24,7 @@ from client.notices import ChunksDiscarded, Disconnected, Notice
 from client.playhead import Playhead
 from client.recording import Recorder, TakeFiles, tell
 from client.report import ChunkArrival, Losses, StreamReport, SwitchReport, build_report
-from client.requests import Delivery, Media, Prompt, PromptChange, interaction_message, prompt_text
+from client.requests import Delivery, Media, Model, Prompt, PromptChange, interaction_message, prompt_text
 from client.sessions import ask_for_ticket
 from client.switch import Switch
 from service.protocol.client import Pacing, SessionInteraction
@@ -71,7 +71,7 @@ class StreamOptions:
     url: str = "ws://127.0.0.1:8000"
     prompts: tuple[PromptChange, ...] = ()
     schedule: Schedule = "client"
-    model: str = "demo"
+    model: str | Model = "demo"
     seed: int | None = None
     media: Media = field(default_factory=Media)
     pacing: Pacing = "realtime"

@@ -12,7 +12,7 @@ closed and the thread has ended.
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Any, Self, TypeVar
 
@@ -24,7 +24,7 @@ from client.connection import ClientOptions
 from client.errors import ClientStateError
 from client.notices import Notice, NoticeHandler
 from client.receiving import SessionState
-from client.requests import Delivery, Media, Place, Prompt
+from client.requests import Adapter, Delivery, Media, Model, Place, Prompt
 from client.switch import Switch
 from service.protocol.client import DirectAction, Pacing, PromptMode, SinkPolicy, SlowConsumer
 from service.protocol.server import (
@@ -115,7 +115,7 @@ class SyncSession:
         self,
         prompt: Prompt,
         *,
-        model: str = "demo",
+        model: str | Model = "demo",
         seed: int | None = None,
         media: Media | None = None,
         pacing: Pacing = "realtime",
@@ -148,12 +148,19 @@ class SyncSession:
         sink: SinkPolicy = "keep",
         transition_chunks: int = 0,
         at: float | None = None,
+        adapters: Sequence[Adapter] | None = None,
         event_id: str | None = None,
     ) -> Switch:
         """Returns when it is sent; read the Switch's times, or wait with `wait_queued` and `wait_received`."""
         return self._loop.run(
             self._session.prompt(
-                prompt, mode=mode, sink=sink, transition_chunks=transition_chunks, at=at, event_id=event_id
+                prompt,
+                mode=mode,
+                sink=sink,
+                transition_chunks=transition_chunks,
+                at=at,
+                adapters=adapters,
+                event_id=event_id,
             )
         )
 

@@ -106,10 +106,17 @@ class StreamOptions(TakeOptions):
     quality: Annotated[int, typer.Option(help="Quality of jpeg and webp, 1 to 100.")] = 85
     buffer: Annotated[float, typer.Option(help="Seconds the video may be made ahead, and be taken back.")] = 0.0
     slow_consumer: Annotated[str, typer.Option(help="If this side is slow: pause, drop or disconnect.")] = "pause"
-    journal: Annotated[Path | None, typer.Option(help="Take prompts and seed from this journal.")] = None
+    journal: Annotated[Path | None, typer.Option(help="Take prompts, adapters and seed from this journal.")] = None
     picture: Annotated[
         Path | None,
         typer.Option(help="Begin with this PNG, JPEG or WebP, held for one block. The models were not trained for it."),
+    ] = None
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[:SCALE]",
+            help="A low-rank adapter of the server's. Repeat it [default: the server's usual set].",
+        ),
     ] = None
     resume: Annotated[str | None, typer.Option(help="Go on with this session, by its id, instead of a new one.")] = None
 

@@ -3,8 +3,10 @@
 Turns options into what `client.stream` takes and its report into a line; knows nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import cast
 
 import typer
@@ -12,11 +14,11 @@ import typer
 from client.errors import TakeEndedEarly
 from client.recording import TakeFiles, tell
 from client.report import StreamReport
-from client.requests import Delivery, Media, Prompt, PromptChange, start_message
+from client.requests import Adapter, Delivery, Media, Model, Prompt, PromptChange, start_message
 from client.stream import JournalPrompt, Schedule
 from client.stream import StreamOptions as ClientTake
 from client.stream import run as run_take
-from models.journal import Journal, PromptEvent, Timeline
+from models.journal import AdapterChoice, Journal, PromptEvent, Timeline
 from service.commands.options import OPENING_NOTE, OptionError, StreamOptions, parse_timed_prompts
 from service.commands.script import length_of, read_journal
 from service.protocol.client import MediaFormat, Pacing, PromptMode, SinkPolicy, SlowConsumer, WeightedPrompt
@@ -84,12 +86,16 @@ def picture_of(options: StreamOptions) -> Path | None:
     return options.picture
 
 
+_SAID_BY = MappingProxyType({"journal": ("at", "seed", "adapter"), "resume": ("adapter",)})
+"""What says how a take begins, and the options that it leaves no place for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Beginning:
     """How a take begins; without a prompt where it goes on with a session."""
 
     prompt: Prompt | None
-    model: str
+    model: str | Model
     seed: int | None
     replayed: tuple[JournalPrompt, ...] = ()
 
@@ -99,13 +105,24 @@ def beginning_of(options: StreamOptions) -> Beginning:
     given = [name for name in ("prompt", "journal", "resume") if getattr(options, name) is not None]
     if not given:
         raise OptionError("expected a prompt to begin with", code="prompt_missing", field="prompt")
-    beside = given[1:] + [name for name in ("at", "seed") if given[0] == "journal" and getattr(options, name)]
+    beside = given[1:] + [name for name in _SAID_BY.get(given[0], ()) if getattr(options, name)]
     if beside:
         message = f"expected no --{beside[0]} beside --{given[0]}, which says it"
         raise OptionError(message, code="prompt_conflict", field=beside[0])
     if options.journal is not None:
         return _from_journal(read_journal(options.journal))
-    return Beginning(options.prompt, options.preset, options.seed)
+    adapters = tuple(parse_adapter(text) for text in options.adapter or ())
+    return Beginning(options.prompt, Model(options.preset, adapters) if adapters else options.preset, options.seed)
+
+
+def parse_adapter(text: str) -> Adapter:
+    """`NAME` or `NAME:SCALE`. Raises OptionError."""
+    name, colon, scale = text.partition(":")
+    try:
+        return Adapter(name.strip(), float(scale) if colon else 1.0)
+    except ValueError:
+        message = f"expected NAME or NAME:SCALE, not {text!r}"
+        raise OptionError(message, code="field_type", field="adapter") from None
 
 
 def _from_journal(journal: Journal) -> Beginning:
@@ -118,15 +135,21 @@ def _from_journal(journal: Journal) -> Beginning:
         if not isinstance(event, PromptEvent):
             message = f"a service makes no video from a journal with a {type(event).__name__}; use longtake generate"
             raise OptionError(message, code="prompt_conflict", field="journal")
-        if event.adapters is not None:
-            message = "a service takes no adapters from a journal; use longtake generate"
-            raise OptionError(message, code="prompt_conflict", field="journal")
         change = PromptChange(
-            _weighted(event), mode=event.mode, sink=event.sink, transition_chunks=event.transition_chunks
+            _weighted(event),
+            mode=event.mode,
+            sink=event.sink,
+            transition_chunks=event.transition_chunks,
+            adapters=_adapters(event.adapters),
         )
         replayed.append(JournalPrompt(change, event.block, cuts, f"prompt-{len(replayed) + 1}"))
         cuts += event.mode == "cut"
-    return Beginning(_weighted(first), journal.model, journal.seed, tuple(replayed))
+    model = journal.model if first.adapters is None else Model(journal.model, _adapters(first.adapters))
+    return Beginning(_weighted(first), model, journal.seed, tuple(replayed))
+
+
+def _adapters(chosen: Sequence[AdapterChoice] | None) -> tuple[Adapter, ...] | None:
+    return None if chosen is None else tuple(Adapter(choice.name, choice.scale) for choice in chosen)
 
 
 def _weighted(event: PromptEvent) -> list[WeightedPrompt]:

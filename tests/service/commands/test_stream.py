@@ -6,9 +6,9 @@ import pytest
 from cache.recache import Mode
 from client.recording import TakeFiles
 from client.report import StreamReport, SwitchReport
-from client.requests import Delivery, Media, PromptChange
+from client.requests import Adapter, Delivery, Media, Model, PromptChange
 from client.stream import StreamOptions as ClientTake
-from models.journal import Event, Journal, PromptEvent, TakeEvent, WeightedPrompt
+from models.journal import AdapterChoice, Event, Journal, PromptEvent, TakeEvent, WeightedPrompt
 from service.commands.options import OPENING_NOTE, OptionError, StreamOptions
 from service.commands.stream import check_start, picture_of, run_stream, take_of
 from service.errors import ErrorCode, ProtocolError
@@ -59,6 +59,8 @@ def test_a_journal_gives_prompts_at_their_blocks_and_the_seed(tmp_path: Path) ->
         ({"prompt": "sun", "journal": Path("a")}, "journal"),
         ({"journal": Path("a"), "seed": 4}, "seed"),
         ({"journal": Path("a"), "at": ["1s a"]}, "at"),
+        ({"journal": Path("a"), "adapter": ["ink"]}, "adapter"),
+        ({"resume": "s1", "adapter": ["ink"]}, "adapter"),
         ({}, "prompt"),
     ],
 )
@@ -122,12 +124,34 @@ def test_defaults_are_those_of_the_client() -> None:
         (StreamOptions(prompt="sun", seconds=0.0), "field_range", "seconds"),
         (StreamOptions(prompt="sun", schedule="nobody"), "field_choice", "schedule"),
         (StreamOptions(prompt="sun", at=["later rain"]), "time_invalid", "at"),
+        (StreamOptions(prompt="sun", adapter=["ink:much"]), "field_type", "adapter"),
+        (StreamOptions(prompt="sun", adapter=["ink:"]), "field_type", "adapter"),
     ],
 )
 def test_wrong_options_are_named(options: StreamOptions, code: str, field: str) -> None:
     with pytest.raises(OptionError) as caught:
         take_of(options)
     assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_adapters_are_named_in_order_each_with_its_scale() -> None:
+    take = take_of(StreamOptions(prompt="sun", preset="other", adapter=["ink", "wash:-0.5"]))
+    assert take.model == Model("other", (Adapter("ink"), Adapter("wash", -0.5)))
+    with pytest.raises(ProtocolError) as caught:
+        check_start(take_of(StreamOptions(prompt="sun", adapter=[":2"])))
+    assert (caught.value.code, caught.value.field) == (ErrorCode.FIELD_RANGE, "adapters.0.name")
+
+
+def test_a_journal_s_adapters_are_asked_for_again(tmp_path: Path) -> None:
+    first = PromptEvent(block=0, prompts=(WeightedPrompt("sun"),), adapters=(AdapterChoice("ink", 0.5),))
+    later = PromptEvent(block=3, prompts=(WeightedPrompt("sea"),), adapters=())
+    path = tmp_path / "journal.json"
+    path.write_text(
+        Journal(model="demo", seed=5, fingerprint="f", events=(first, later, prompt_at(6, "fog"))).to_json()
+    )
+    take = take_of(StreamOptions(journal=path))
+    assert take.model == Model("demo", (Adapter("ink", 0.5),))
+    assert [prompt.change.adapters for prompt in take.replayed] == [(), None]
 
 
 def test_a_picture_goes_with_a_new_session_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
