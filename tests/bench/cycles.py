@@ -1,7 +1,7 @@
 """Connections that come and go: `python -m tests.bench.cycles --cycles 10000`, with `--real` against a real worker.
 
 Each connects, starts a session and leaves, in one of several ways, against the real app. The worker is a fake in this
-process, or a process with the demo model's architecture. Invariant it holds: afterwards no place, turn, connection,
+process, or a process with a small model that is fast. Invariant it holds: afterwards no place, turn, connection,
 task or object of a session is left. The last line is one JSON document.
 """
 
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 import psutil
@@ -34,7 +35,6 @@ from tests.bench import survival
 from tests.service.api.running import FAST, PATIENCE, Talk, running
 
 CONFIG = FAST.model_copy(update={"max_sessions": 4, "waiting_room": 8})
-START = SessionStart(prompt="a lighthouse", pacing="none")
 WAYS = ("at once", "when started", "after a chunk", "abort", "stop", "while waiting")
 AT_ONCE = 8
 
@@ -66,17 +66,20 @@ class Service(Protocol):
     def connection(self) -> AbstractAsyncContextManager[Talk]: ...
 
 
-async def cycle(service: Service, number: int) -> None:
+async def cycle(service: Service, number: int) -> bool:
+    """True if a session was seen to start."""
     way = WAYS[number % len(WAYS)]
+    facts = service.client.facts
+    assert facts is not None
     async with service.connection() as talk:
-        await talk.socket.send(encode_message(START))
+        await talk.socket.send(encode_message(SessionStart(model=facts.preset, prompt="a red ball", pacing="none")))
         if way == "at once":
-            return
+            return False
         if way == "while waiting":
-            await talk.hear_until(SessionQueued, VideoStart, ErrorMessage)
-            return
+            heard = (await talk.hear_until(SessionQueued, VideoStart, ErrorMessage))[-1].message
+            return isinstance(heard, VideoStart)
         if isinstance((await talk.hear_until(VideoStart, ErrorMessage))[-1].message, ErrorMessage):
-            return  # no place, nor a turn: those who were cut off keep theirs for a grace
+            return False  # no place, nor a turn: those who were cut off keep theirs for a grace
         if way == "abort":
             talk.socket.transport.abort()
         elif way == "after a chunk":
@@ -84,6 +87,7 @@ async def cycle(service: Service, number: int) -> None:
         elif way == "stop":
             await talk.say(SessionStop())
             await talk.hear_until(SessionDone, ErrorMessage)
+        return True
 
 
 async def run(cycles: int) -> tuple[Left, dict[str, object]]:
@@ -95,8 +99,9 @@ async def run(cycles: int) -> tuple[Left, dict[str, object]]:
 
 async def run_real(cycles: int) -> tuple[Left, dict[str, object]]:
     """The same against a worker in a process of its own."""
+    small = {"preset": "fast", "preset_dir": Path(__file__).parent / "presets"}
     config = survival.CONFIG.model_copy(
-        update={"max_sessions": 4, "waiting_room": 8, "resume_grace": 0.05, "message_rate": 1e6}
+        update={**small, "max_sessions": 4, "waiting_room": 8, "resume_grace": 0.05, "message_rate": 1e6}
     )
     async with survival.serving(config) as service:
         left, figures = await _cycle(service, cycles, forget=lambda: None)
@@ -109,10 +114,11 @@ async def run_real(cycles: int) -> tuple[Left, dict[str, object]]:
 async def _cycle(service: Service, cycles: int, *, forget: Callable[[], None]) -> tuple[Left, dict[str, object]]:
     process, known = psutil.Process(), _objects()
     await _some(service, 0, 2 * AT_ONCE)
+    started = 0
     tasks, began = await _settled_tasks(service), time.monotonic()
     memory = [process.memory_info().rss]
     for quarter in range(4):
-        await _some(service, quarter * cycles // 4, cycles // 4)
+        started += await _some(service, quarter * cycles // 4, cycles // 4)
         forget()
         memory.append(process.memory_info().rss)
     seconds = time.monotonic() - began
@@ -126,20 +132,21 @@ async def _cycle(service: Service, cycles: int, *, forget: Callable[[], None]) -
         objects=_new_objects(known),
     )
     growth = [after - before for before, after in itertools.pairwise(memory)]
-    return left, {"seconds": round(seconds, 1), "rss_growth_bytes": sum(growth), "by_quarter": growth}
+    return left, {"started": started, "seconds": round(seconds, 1), "rss_growth_bytes": sum(growth), "by_quarter": growth}
 
 
-async def _some(service: Service, first: int, count: int) -> None:
+async def _some(service: Service, first: int, count: int) -> int:
+    """How many sessions started."""
     numbers = iter(range(first, first + count))
 
-    async def visitor() -> None:
+    async def visitor() -> int:
+        started = 0
         for number in numbers:
             async with asyncio.timeout(PATIENCE):
-                await cycle(service, number)
+                started += await cycle(service, number)
+        return started
 
-    async with asyncio.TaskGroup() as visitors:
-        for _ in range(AT_ONCE):
-            visitors.create_task(visitor())
+    return sum(await asyncio.gather(*(visitor() for _ in range(AT_ONCE))))
 
 
 async def _settled_tasks(service: Service) -> int:
