@@ -132,7 +132,8 @@ async def _cycle(service: Service, cycles: int, *, forget: Callable[[], None]) -
         objects=_new_objects(known),
     )
     growth = [after - before for before, after in itertools.pairwise(memory)]
-    return left, {"started": started, "seconds": round(seconds, 1), "rss_growth_bytes": sum(growth), "by_quarter": growth}
+    memory_figures = {"rss_growth_bytes": sum(growth), "by_quarter": growth}
+    return left, {"started": started, "seconds": round(seconds, 1), **memory_figures}
 
 
 async def _some(service: Service, first: int, count: int) -> int:
