@@ -50,10 +50,12 @@ class ApiState:
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
         worker, facts = self.worker, self.worker.facts
-        memory = worker.heartbeat.memory_bytes if worker.heartbeat else 0
+        beat = worker.heartbeat
+        memory = beat.memory_bytes if beat else 0
+        on_device = beat.device_memory_bytes if beat else None
         cache = facts.cache_bytes_per_stream * worker.sessions if facts else 0
         waiting = self.connections.waiting()
-        return {
+        gauges: dict[str, tuple[str, float]] = {
             "ready": ("1 while a session would be started.", float(worker.ready)),
             "sessions_active": ("Places taken.", worker.sessions),
             "sessions_waiting": ("Sessions that wait for a place.", worker.waiting),
@@ -67,6 +69,9 @@ class ApiState:
             "worker_memory_bytes": ("Memory of the worker's process.", memory),
             "kv_cache_bytes": ("Caches of the sessions.", cache),
         }
+        if on_device is not None:
+            gauges["gpu_memory_bytes"] = ("Memory that the worker's tensors hold on its device.", on_device)
+        return gauges
 
 
 class Alive(BaseModel):

@@ -152,6 +152,9 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     blocks: int
     """Blocks made since the start."""
     memory_bytes: int
+    """Of the process, on the host."""
+    device_memory_bytes: int | None = None
+    """What tensors hold on the device; None where that is the host."""
 
 
 class Dead(Message, frozen=True, kw_only=True):

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from service.ipc import Event, Heartbeat, IpcError
 from service.worker.loop import Progress
 
@@ -18,9 +20,19 @@ logger = logging.getLogger(__name__)
 
 
 class HeartbeatThread:
-    def __init__(self, progress: Progress, *, send: Callable[[Event], None], interval: float) -> None:
+    """`device_memory`: bytes that are held on the device; None where that is the host."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        send: Callable[[Event], None],
+        interval: float,
+        device_memory: Callable[[], int | None],
+    ) -> None:
         self._progress = progress
         self._send = send
+        self._device_memory = device_memory
         self._interval = interval
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -41,6 +53,7 @@ class HeartbeatThread:
                         busy=progress.busy,
                         blocks=progress.blocks,
                         memory_bytes=resident_bytes(),
+                        device_memory_bytes=self._device_memory(),
                     )
                 )
             except IpcError as error:
@@ -51,6 +64,11 @@ def resident_bytes() -> int:
     """Resident memory of this process (Linux)."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def device_bytes(device: str) -> int | None:
+    """What this process's tensors hold on a CUDA device, without waiting for it; None for any other."""
+    return torch.cuda.memory_allocated(device) if device.partition(":")[0] == "cuda" else None
 
 
 def watch_parent(pipe: int, *, on_death: Callable[[], None]) -> threading.Thread:

@@ -10,13 +10,14 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from types import FrameType
 from typing import BinaryIO, NoReturn
 
 from models.errors import EngineError
 from service.channel import WorkerChannel
 from service.ipc import Dead, IpcError, Ready
-from service.worker.heartbeat import HeartbeatThread, watch_parent
+from service.worker.heartbeat import HeartbeatThread, device_bytes, watch_parent
 from service.worker.loop import Loop
 from service.worker.settings import ExitCode, WorkerSettings, settings_from_json
 from service.worker.warmup import load_engine, warm_up
@@ -69,7 +70,12 @@ def _run(settings: WorkerSettings, channel: WorkerChannel) -> None:
     loop = Loop(engine, facts, settings=settings, channel=channel)
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.ask_drain())
     channel.send(Ready(facts=facts))
-    heartbeat = HeartbeatThread(loop.progress, send=channel.send, interval=settings.heartbeat_interval)
+    heartbeat = HeartbeatThread(
+        loop.progress,
+        send=channel.send,
+        interval=settings.heartbeat_interval,
+        device_memory=partial(device_bytes, facts.device),
+    )
     try:
         loop.run()
     finally:

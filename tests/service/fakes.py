@@ -86,6 +86,7 @@ class FakeWorker:
     stopped: bool = False
     discards_at_rewind: bool = False
     """Says at a rewind that the last chunk was not seen."""
+    device_memory_bytes: int | None = None
     deaf_to_stop: bool = False
     """Holds its sessions although it was told to end them."""
 
@@ -94,7 +95,14 @@ class FakeWorker:
 
     def heartbeat(self, *, busy: bool = False, idle_seconds: float = 0.0) -> None:
         self.emit(
-            ipc.Heartbeat(sessions=len(self.sessions), idle_seconds=idle_seconds, busy=busy, blocks=0, memory_bytes=1)
+            ipc.Heartbeat(
+                sessions=len(self.sessions),
+                idle_seconds=idle_seconds,
+                busy=busy,
+                blocks=0,
+                memory_bytes=1,
+                device_memory_bytes=self.device_memory_bytes,
+            )
         )
 
     def handle(self, command: ipc.Command) -> None:

@@ -79,6 +79,7 @@ EVENTS: list[ipc.Event] = [
     ipc.Ended(session="s", reason="completed", chunks=1, frames=9, journal="{}"),
     ipc.Failed(session="s", code="position_limit", message="m"),
     ipc.Heartbeat(sessions=1, idle_seconds=0.1, busy=True, blocks=7, memory_bytes=1),
+    ipc.Heartbeat(sessions=1, idle_seconds=0.1, busy=True, blocks=7, memory_bytes=1, device_memory_bytes=2**40),
     ipc.Dead(code="engine_failed", message="m"),
 ]
 

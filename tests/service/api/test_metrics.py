@@ -90,9 +90,29 @@ def test_two_sets_of_metrics_share_nothing() -> None:
     assert b"capacity" not in other.render()
 
 
+async def told_of_device_memory(service: Running, held: int | None) -> None:
+    """Wait for a beat that says it."""
+    service.worker.worker.device_memory_bytes = held
+    async with asyncio.timeout(PATIENCE):
+        while service.client.heartbeat is None or service.client.heartbeat.device_memory_bytes != held:
+            await asyncio.sleep(0.005)
+
+
+async def test_memory_of_the_device_is_shown_where_it_is_known() -> None:
+    name = ("longtake_gpu_memory_bytes", ())
+    async with running() as service:
+        await told_of_device_memory(service, None)
+        _, values = await samples(service)
+        assert name not in values
+        await told_of_device_memory(service, 2**33)
+        _, values = await samples(service)
+        assert values[name] == 2**33
+
+
 async def test_every_metric_is_documented() -> None:
     described = README.read_text("utf-8").partition("### Metrics")[2].partition("\n## ")[0]
     async with running() as service:
+        await told_of_device_memory(service, 7)
         _, values = await samples(service)
     names = {name.removeprefix("longtake_") for name, _ in values}
     plain = {re.sub("_(bucket|count|sum|created|total)$", "", name) for name in names}

@@ -5,9 +5,10 @@ import threading
 
 import psutil
 import pytest
+import torch
 
 from service.ipc import Event, Heartbeat, IpcError
-from service.worker.heartbeat import HeartbeatThread, resident_bytes, watch_parent
+from service.worker.heartbeat import HeartbeatThread, device_bytes, resident_bytes, watch_parent
 from service.worker.loop import Progress
 
 PATIENCE = 5.0
@@ -30,13 +31,15 @@ class Listener:
 
 def test_beats_carry_progress_and_the_time_since_it() -> None:
     listener = Listener(3)
-    thread = HeartbeatThread(Progress(moved_at=0.0, busy=True, blocks=7, sessions=2), send=listener, interval=0.01)
+    progress, memory = Progress(moved_at=0.0, busy=True, blocks=7, sessions=2), iter((5, None, 9))
+    thread = HeartbeatThread(progress, send=listener, interval=0.01, device_memory=lambda: next(memory, 9))
     assert listener.done.wait(PATIENCE)
     thread.stop()
     first, *_, last = listener.beats
     assert (first.sessions, first.blocks, first.busy) == (2, 7, True)
     assert last.idle_seconds > first.idle_seconds
     assert first.memory_bytes > 0
+    assert [beat.device_memory_bytes for beat in listener.beats[:3]] == [5, None, 9]
 
 
 def test_a_channel_that_fails_does_not_end_the_thread() -> None:
@@ -48,13 +51,19 @@ def test_a_channel_that_fails_does_not_end_the_thread() -> None:
             twice.set()
         raise IpcError("full")
 
-    thread = HeartbeatThread(Progress(moved_at=0.0), send=send, interval=0.01)
+    thread = HeartbeatThread(Progress(moved_at=0.0), send=send, interval=0.01, device_memory=lambda: None)
     assert twice.wait(PATIENCE)
     thread.stop()
 
 
 def test_resident_memory_is_what_the_system_says() -> None:
     assert resident_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.2)
+
+
+def test_only_a_cuda_device_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"cuda": 3, "cuda:1": 4}
+    monkeypatch.setattr(torch.cuda, "memory_allocated", held.__getitem__)
+    assert [device_bytes(device) for device in ("cpu", "cuda", "cuda:1")] == [None, 3, 4]
 
 
 def test_the_watch_ends_with_the_other_end_of_the_pipe() -> None:
