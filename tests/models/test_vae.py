@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.errors import ConfigError
+from models.errors import ConfigError, NotFiniteError
 from models.vae import (
     DecoderState,
     LinearCodec,
@@ -128,13 +128,21 @@ def test_a_stateless_decoder_is_rebuilt_from_nothing() -> None:
 
 
 def test_rounding_is_half_up_and_clamped() -> None:
-    levels = torch.tensor([-1.0, 0.0, 0.49, 0.5, 1.5, 2.5, 254.5, 255.0, 300.0, float("inf"), -float("inf")])
+    levels = torch.tensor([-1.0, 0.0, 0.49, 0.5, 1.5, 2.5, 254.5, 255.0, 300.0, -1e30])
     pixels = (levels.double() / 255).float().view(1, 1, 1, -1).repeat(2, 3, 1, 1)
     frames = to_rgb24(pixels)
     assert frames.dtype == np.uint8
-    assert frames.shape == (2, 1, 11, 3)
+    assert frames.shape == (2, 1, 10, 3)
     assert frames.flags.c_contiguous
-    assert frames[0, 0, :, 0].tolist() == [0, 0, 0, 1, 2, 3, 255, 255, 255, 255, 0]
+    assert frames[0, 0, :, 0].tolist() == [0, 0, 0, 1, 2, 3, 255, 255, 255, 0]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_what_is_no_number_is_no_colour(value: float) -> None:
+    pixels = torch.zeros(1, 3, 2, 2)
+    pixels[0, 1, 1, 0] = value
+    with pytest.raises(NotFiniteError, match="finite pixels"):
+        to_rgb24(pixels)
 
 
 def test_every_level_survives_the_way_through_float() -> None:
