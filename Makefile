@@ -13,8 +13,10 @@ ARGS ?=
 
 BIN := .venv/bin
 PIP_INSTALL := $(BIN)/pip install --quiet $(if $(PIP_INDEX),--index-url $(PIP_INDEX)) -c constraints.txt
-# The stamps say what .venv holds: what the service needs, and on top of it what developers need.
+# The stamps say what .venv holds: what the service needs, on top of it what tests need, and on top of that what
+# developers and tests of the whole system need.
 SERVE_STAMP := .venv/installed-serve
+TEST_STAMP := .venv/installed-test
 DEV_STAMP := .venv/installed-dev
 
 .PHONY: help serve test test-system lint bench clean
@@ -34,15 +36,20 @@ $(SERVE_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e .
 	@touch $@
 
-$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+$(TEST_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing into .venv, with what tests need; this takes a minute or two the first time"
-	$(PIP_INSTALL) -e '.[dev]'
+	$(PIP_INSTALL) -e '.[test]'
 	@touch $(SERVE_STAMP) $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing into .venv, with what developers need; this takes a minute or two the first time"
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch $(SERVE_STAMP) $(TEST_STAMP) $@
 
 serve: $(SERVE_STAMP)
 	$(BIN)/longtake serve $(ARGS)
 
-test: $(DEV_STAMP)
+test: $(TEST_STAMP)
 	$(BIN)/python -m pytest -m "not system and not gpu and not slow" $(ARGS)
 
 test-system: $(DEV_STAMP)

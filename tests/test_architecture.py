@@ -44,9 +44,9 @@ ROOMS: tuple[Room, ...] = (
     # Plots are an extra: the one file that knows its package, so that all else runs without it.
     room("models.train.eval.plots", "models matplotlib"),
     room("service"),
-    room("service.errors"),
+    room("service.errors", "service.errors"),
     room("service.protocol", f"{WIRE} pydantic pydantic_core"),
-    room("service.config", "service.errors pydantic"),
+    room("service.config", "service.config service.errors pydantic"),
     room("service.ipc", "service.ipc service.errors msgspec"),
     room("service.latent_files", "service.errors"),
     room("service.store", "service.store service.latent_files service.errors sqlalchemy"),
@@ -76,7 +76,7 @@ ROOMS: tuple[Room, ...] = (
 
 # Each line says why. The list may only get shorter: a test fails for a line that is no longer needed.
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("environment", "service/config.py"): "the one place that reads it",
+    ("environment", "service/config/loading.py"): "the one place that reads it",
     ("blanket except", "client/receiving.py"): "a task's boundary: whoever iterates must hear of what ended the reader",
     ("blanket except", "service/store/writer.py"): "a thread's boundary: what fails is told to whoever asked for it",
     ("blanket except", "models/tokenizer.py"): "the tokenizer's library raises the base class itself, and no other",

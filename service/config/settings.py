@@ -1,0 +1,22 @@
+"""All settings of the service in one value.
+
+It knows nothing of what they are used for. Invariant: a name is in one group only, and every group is here.
+"""
+
+from pydantic import ConfigDict
+
+from service.config.engine import Engine
+from service.config.limits import Limits
+from service.config.listening import Listening
+from service.config.sessions import Sessions
+from service.config.storage import Storage
+from service.config.timeouts import Timeouts
+from service.config.worker import Worker
+
+
+class ServiceConfig(Worker, Storage, Timeouts, Limits, Sessions, Engine, Listening):
+    """The settings. Times are in seconds, sizes in bytes. `ServiceConfig()` is the defaults, whatever the
+    environment holds; `load_config` looks at flags, environment and file. Fields come from the last base first.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
