@@ -1,0 +1,1 @@
+"""What the service itself asks of other machines: pictures by URL, and webhooks."""
