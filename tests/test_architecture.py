@@ -50,11 +50,19 @@ ROOMS: tuple[Room, ...] = (
     room("service.ipc", "service.ipc service.errors msgspec"),
     room("service.latent_files", "service.errors"),
     room("service.store", "service.store service.latent_files service.errors sqlalchemy"),
+    # Who asks and what it may: keys are rows of the store; the web framework is the API's affair.
+    room("service.access", "service.access service.config service.errors service.store"),
+    # Batch jobs: rows and files, and the sessions of the worker that make them; the web framework is the API's affair.
+    room(
+        "service.jobs",
+        "service.jobs service.access service.store service.config service.errors service.ipc service.latent_files"
+        " sqlalchemy av PIL numpy",
+    ),
     room("service.channel", "service.ipc service.errors msgspec zmq"),
     room(
         "service.api",
-        f"{WIRE} service.api service.config service.ipc service.channel service.store service.latent_files"
-        " fastapi starlette pydantic uvicorn websockets prometheus_client",
+        f"{WIRE} service.api service.access service.config service.ipc service.channel service.store"
+        " service.latent_files fastapi starlette pydantic uvicorn websockets prometheus_client",
     ),
     room(
         "service.worker",
