@@ -49,6 +49,8 @@ ROOMS: tuple[Room, ...] = (
     room("service.config", "service.config service.errors pydantic"),
     room("service.ipc", "service.ipc service.errors msgspec"),
     room("service.latent_files", "service.errors"),
+    # What H.264 and MP4 ask for, for all who write or read them: worker, jobs and client.
+    room("service.media", "service.media av numpy"),
     room("service.store", "service.store service.latent_files service.errors sqlalchemy"),
     # Who asks and what it may: keys are rows of the store; the web framework is the API's affair.
     room("service.access", "service.access service.config service.errors service.store"),
@@ -58,6 +60,10 @@ ROOMS: tuple[Room, ...] = (
         "service.jobs service.access service.store service.config service.errors service.ipc service.latent_files"
         " sqlalchemy av PIL numpy",
     ),
+    # What looks at prompts: texts and settings; what it is asked by is the API's affair.
+    room("service.hooks", "service.hooks service.config service.errors"),
+    # The way out to other machines, in one place, so that nothing else connects anywhere a client said.
+    room("service.outbound", "service.outbound service.config service.errors h11"),
     room("service.channel", "service.ipc service.errors msgspec zmq"),
     room(
         "service.api",
@@ -67,7 +73,7 @@ ROOMS: tuple[Room, ...] = (
     room(
         "service.worker",
         "service.worker service.errors service.config service.ipc service.channel service.latent_files models cache"
-        " torch numpy PIL msgspec",
+        " service.media torch numpy PIL msgspec",
         never="models.train asyncio",
     ),
     room(
@@ -78,7 +84,7 @@ ROOMS: tuple[Room, ...] = (
     room("service.commands", "service models client torch numpy tqdm typer", never="service.cli"),
     room("service.cli", f"{WIRE} service.commands client.errors models.errors typer"),
     room("service.__main__", "service.cli"),
-    room("client", f"{WIRE} client websockets numpy av PIL tqdm"),
+    room("client", f"{WIRE} client service.media websockets numpy av PIL tqdm"),
     room("longtake", "models client"),
 )
 
@@ -179,7 +185,7 @@ def test_dependencies_are_those_that_are_used() -> None:
         "huggingface-hub": "huggingface_hub",
     }
     declared = {names.get(name, name) for name in _declared()}
-    come_with_others = {"starlette": "fastapi", "pydantic_core": "pydantic", "httpx2": "huggingface_hub"}
+    come_with_others = {"starlette": "fastapi", "pydantic_core": "pydantic", "httpx2": "huggingface_hub", "h11": "uvicorn"}
     come_with_others["tokenizers"] = "transformers"
     imported = {item.module.split(".")[0] for source in PRODUCT for item in imports_of(source, MODULES)}
     outside = imported - STANDARD - {module.split(".")[0] for module in MODULES}
