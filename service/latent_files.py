@@ -41,6 +41,11 @@ def opening_files(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(folder.glob(f"{_OPENING}*{_SUFFIX}")))
 
 
+def thumbnail_path(root: Path, session: str) -> Path:
+    """A still of the session, as JPEG; not there before its first chunk, nor for a fork that has none of its own."""
+    return session_folder(root, session) / "thumbnail.jpg"
+
+
 def unfinished_path(path: Path) -> Path:
     """The name of a file while it is written."""
     return path.with_name(f".{path.name}.part")

@@ -16,6 +16,7 @@ from service.api.realtime import Connection
 from service.api.recordings import Recordings, record_command
 from service.api.services import Services
 from service.api.sessions_routes import SessionRoutes, sessions_routes
+from service.api.takes_routes import takes_routes
 from service.api.tokens import Tokens
 from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
@@ -51,7 +52,9 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
         record_command(store.folder, random_weights=config.random_weights),
         timeout=config.recording_timeout,
     )
-    app.include_router(sessions_routes(SessionRoutes(store, state.hubs, recordings=recordings, config=config)))
+    sessions = SessionRoutes(store, state.hubs, recordings=recordings, config=config)
+    app.include_router(sessions_routes(sessions))
+    app.include_router(takes_routes(store, sessions.check_origin))
 
     @app.websocket(REALTIME_PATH)
     async def realtime(websocket: WebSocket) -> None:

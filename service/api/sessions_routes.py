@@ -111,7 +111,7 @@ class ForkRequest(BaseModel):
 SessionId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$", description="Its id")]
 
 
-def _problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
+def problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
     """What a route can answer besides its success, by status: `s404="..."`."""
     content = {PROBLEM_MEDIA_TYPE: {"schema": problem_schema()}}
     common = {"s403": "A page of another site asks", "s422": "A value cannot be right", "s503": "The store fails"}
@@ -227,7 +227,7 @@ def sessions_routes(routes: SessionRoutes) -> APIRouter:
     """`store`, `registry` and settings are in `routes`."""
     router = APIRouter(prefix=SESSIONS_PATH, tags=["sessions"], dependencies=[Depends(routes.check_origin)])
 
-    @router.get("", responses=_problems())
+    @router.get("", responses=problems())
     async def list_sessions(
         after: Annotated[str | None, Query(max_length=512, description="next_cursor of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
@@ -235,27 +235,27 @@ def sessions_routes(routes: SessionRoutes) -> APIRouter:
         """The sessions that are kept, the newest first."""
         return await routes.page(after, limit)
 
-    @router.get("/{session}", responses=_problems(s404=_UNKNOWN))
+    @router.get("/{session}", responses=problems(s404=_UNKNOWN))
     async def get_session(session: SessionId) -> SessionDetails:
         """One session."""
         return await routes.details(session)
 
-    @router.get("/{session}/journal", responses=_problems(s404=_UNKNOWN))
+    @router.get("/{session}/journal", responses=problems(s404=_UNKNOWN))
     async def get_journal(session: SessionId) -> dict[str, JsonValue]:
         """Everything that a replay needs but the weights: record, events and chunks with their hashes."""
         return JSONResponse(await routes.document(session))  # type: ignore[return-value]
 
-    @router.post("/{session}/fork", status_code=201, responses=_problems(s404=_UNKNOWN, s410="Latents are gone"))
+    @router.post("/{session}/fork", status_code=201, responses=problems(s404=_UNKNOWN, s410="Latents are gone"))
     async def fork_session(session: SessionId, request: ForkRequest) -> SessionTicket:
         """A new session with the same history up to a point. It begins when it is resumed."""
         return await routes.fork(session, request)
 
-    @router.post("/{session}/resume", responses=_problems(s404=_UNKNOWN, s409="Somebody directs it"))
+    @router.post("/{session}/resume", responses=problems(s404=_UNKNOWN, s409="Somebody directs it"))
     async def resume_session(session: SessionId) -> SessionTicket:
         """A token with which a session that has ended, or was left, goes on where it was."""
         return await routes.resume(session)
 
-    @router.delete("/{session}", status_code=204, responses=_problems(s404=_UNKNOWN, s409="It is live"))
+    @router.delete("/{session}", status_code=204, responses=problems(s404=_UNKNOWN, s409="It is live"))
     async def delete_session(session: SessionId) -> None:
         """Delete a session that has ended: record, journal and latents."""
         await routes.delete(session)
@@ -263,7 +263,7 @@ def sessions_routes(routes: SessionRoutes) -> APIRouter:
     @router.get(
         "/{session}/recording",
         response_class=Response,
-        responses=_problems(s404=_UNKNOWN, s410="Latents are gone") | _MP4,
+        responses=problems(s404=_UNKNOWN, s410="Latents are gone") | _MP4,
     )
     async def get_recording(session: SessionId, cut: Cut = "final") -> Response:
         """The video as MP4: the final cut, or all that was aired."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from models.errors import RestoreError, WeightsError
 from models.weights import read_safetensors, write_safetensors
-from service.latent_files import TENSOR, latent_path, opening_path, session_folder
+from service.latent_files import TENSOR, latent_path, opening_path, session_folder, thumbnail_path
 from service.worker.history import History
 
 
@@ -32,6 +32,11 @@ class LatentFiles:
         """Write the file of a chunk that was kept. Raises OSError."""
         self._write(latent_path(self._root, self._session, sequence=sequence), self._unstored[sequence])
         del self._unstored[sequence]
+
+    @property
+    def thumbnail(self) -> Path:
+        """Where the session's still belongs, in the folder that `store` makes."""
+        return thumbnail_path(self._root, self._session)
 
     def store_opening(self, blocks: Iterable[Tensor]) -> None:
         """Write the blocks that the session was given to begin with. Raises OSError."""

@@ -19,8 +19,10 @@ from PIL import Image
 
 from service.errors import ErrorCode
 from service.ipc import Applied, Chunk, Event, Format, FrameSpan, IpcError, StageMilliseconds
+from service.media import encode_fragment
 from service.worker.engine import EngineBlock, Frames
 from service.worker.latents import LatentFiles
+from service.worker.thumbnails import write_thumbnail
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +168,8 @@ class MediaThreads:
         number = job.block.index
         try:
             job.latents.store(job.sequence)
-            lengths, payload = encode_frames(job.block.frames, job.format, quality=job.quality)
+            write_thumbnail(job.latents.thumbnail, job.block.frames, sequence=job.sequence)
+            lengths, payload = _encoded(job)
             sha256 = job.block.frames_sha256
         except OSError as error:
             self._give_up(job, ErrorCode.STORE_FAILED, f"the latents of block {number} could not be stored: {error}")
@@ -190,8 +193,21 @@ class MediaThreads:
         self._report(ChunkSent(job.session, job.pts, now))
 
 
-def encode_frames(frames: Frames, format: Format, *, quality: int) -> tuple[list[int], bytes]:
-    """The length of each encoded frame, and all of them joined in order."""
+def _encoded(job: EncodeJob) -> tuple[list[int], bytes]:
+    frames, first = job.block.frames, round(job.pts * job.fps)
+    return encode_frames(frames, job.format, quality=job.quality, first=first, fps=job.fps, sequence=job.sequence)
+
+
+def encode_frames(
+    frames: Frames, format: Format, *, quality: int, first: int, fps: int, sequence: int
+) -> tuple[list[int], bytes]:
+    """The length of each encoded frame, and all of them joined in order.
+
+    With format `m4s` the first frame's has the head of the fragment, which says where in the video it stands: from
+    frame `first` on. Raises FragmentError there, OSError or ValueError elsewhere.
+    """
+    if format == "m4s":
+        return encode_fragment(frames, first=first, fps=fps, quality=quality, number=sequence)
     if format == "raw":
         return [frames[0].nbytes] * len(frames), frames.tobytes()
     encoded = [_encode(frame, format, quality=quality) for frame in frames]
