@@ -125,6 +125,15 @@ def event_to_json(event: "Event") -> str:
     return json.dumps(_event_object(event), ensure_ascii=False)
 
 
+def event_from_json(text: str) -> "Event":
+    """What `event_to_json` wrote. Raises RestoreError, PromptError or ChangeError naming what is wrong with it."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise RestoreError(f"a journal's event must be a JSON document: {error}", field="event") from error
+    return _read_event(document)
+
+
 def _event_object(event: "Event") -> dict[str, Any]:
     """`adapters` is written where something is said about them only: most journals know none."""
     fields = {name: value for name, value in asdict(event).items() if (name, value) != ("adapters", None)}

@@ -4,6 +4,7 @@ It knows the two vocabularies and nothing else: no sockets, no states, no clocks
 lost or made up on the way; a field that both sides have goes through unchanged.
 """
 
+import base64
 import json
 from dataclasses import dataclass, replace
 from typing import Self
@@ -49,16 +50,25 @@ class Media:
     quality: int = 85
     width: int = 0
     height: int = 0
+    codec: str = ""
+    init: bytes = b""
 
-    def of_size(self, width: int, height: int) -> Self:
-        return replace(self, width=width, height=height)
+    def of_video(self, started: ipc.Started) -> Self:
+        """Of this size, and with what its decoder has to have first."""
+        return replace(self, width=started.width, height=started.height, codec=started.codec, init=started.init)
 
     def of_quality(self, quality: int) -> Self:
         return replace(self, quality=quality)
 
     def message(self, sequence: int) -> MediaInit:
         return MediaInit(
-            format=self.format, quality=self.quality, width=self.width, height=self.height, sequence=sequence
+            format=self.format,
+            quality=self.quality,
+            width=self.width,
+            height=self.height,
+            sequence=sequence,
+            codec=self.codec or None,
+            init=base64.b64encode(self.init).decode() or None,
         )
 
 
@@ -103,6 +113,7 @@ def course_of(course: StoredCourse, event_ids: tuple[str, ...]) -> ipc.Course:
         blocks=tuple(ipc.CourseBlock(row.sequence, row.frames) for row in course.rows),
         sequence=course.next_sequence,
         event_ids=event_ids,
+        waiting=course.waiting,
     )
 
 

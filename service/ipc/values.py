@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-Format = Literal["jpeg", "webp", "png", "raw"]
+Format = Literal["jpeg", "webp", "png", "raw", "m4s"]
 Pacing = Literal["realtime", "none"]
 Mode = Literal["recache", "flush", "cut", "keep"]
 Sink = Literal["keep", "refresh"]
@@ -61,6 +61,8 @@ class Course(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The number of the next chunk."""
     event_ids: tuple[str, ...] = ()
     """The interactions that the last block is made under."""
+    waiting: tuple[str, ...] = ()
+    """Events of the engine's journal, JSON texts, that take effect again at their blocks: those were taken back."""
 
 
 class StageMilliseconds(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

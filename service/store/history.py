@@ -52,7 +52,16 @@ def read_course(connection: Connection, session: str, *, point: CoursePoint = NO
         raise ForkPointInvalid(f"a block of session {session} to go on from is 0..{len(course)}, not {block}")
     events = [event for event in queries.events_of(connection, session) if _counts(event, point)]
     held = events_of_course(rows, events, block=block)
-    return StoredCourse(journal_text(record, held), held, course[:block], record.next_sequence)
+    waiting: tuple[str, ...] = ()
+    if point == NOW and not _rewound(events, record.next_sequence):
+        waiting = events_of_course(rows, events, block=len(course))[len(held) :]
+    return StoredCourse(journal_text(record, held), held, course[:block], record.next_sequence, waiting)
+
+
+def _rewound(events: Iterable[StoredEvent], next_sequence: int) -> bool:
+    """A rewind has come since the last chunk: what took effect after its block is dropped."""
+    notes = (event for event in events if event.sequence == next_sequence and not event.engine)
+    return any(json.loads(note.text).get("reason") == "rewind" for note in notes)
 
 
 def _counts(event: StoredEvent, point: CoursePoint) -> bool:

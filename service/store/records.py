@@ -82,12 +82,15 @@ class StoredCourse:
     """How a session goes on: `rows[b]` is the chunk of block b, and the next chunk has the number `next_sequence`.
 
     `journal` is the engine's journal document with what took effect in these blocks, `events` its events one by one.
+    `waiting` are those that took effect in blocks nobody has seen, which were taken back and not made again yet: they
+    take effect again at their blocks.
     """
 
     journal: str
     events: tuple[str, ...]
     rows: tuple[ChunkRow, ...]
     next_sequence: int
+    waiting: tuple[str, ...] = ()
 
     @property
     def frames(self) -> int:

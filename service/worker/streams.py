@@ -16,7 +16,16 @@ from typing import Any, Final
 import torch
 
 from models.errors import RestoreError
-from models.journal import Journal, PromptEvent, TakeEvent, Timeline, WeightedPrompt, event_to_json, take_at
+from models.journal import (
+    Journal,
+    PromptEvent,
+    TakeEvent,
+    Timeline,
+    WeightedPrompt,
+    event_from_json,
+    event_to_json,
+    take_at,
+)
 from service.ipc import Course, Prompt
 from service.worker.engine import Copy, Engine
 from service.worker.latents import CourseLatents, OpeningLatents
@@ -95,7 +104,8 @@ class Streams:
         take = take_at(journal.events, block=block) if start.take is None else start.take
         # Also where it is the same take: blocks may have been taken back since the last chunk, and only a take that
         # begins here says so behind all that was told of them.
-        journal = replace(journal, events=(*journal.events, TakeEvent(block=block, take=take)))
+        waiting = map(event_from_json, start.course.waiting)
+        journal = replace(journal, events=(*journal.events, TakeEvent(block=block, take=take), *waiting))
         kept.stream = self._engine.restore(journal, kept.latents, block, opening=OpeningLatents(session.latents))
         self._kept[session] = kept
         return journal.seed

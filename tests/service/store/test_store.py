@@ -105,6 +105,26 @@ async def test_the_course_follows_rewinds_and_cuts(store: SessionStore) -> None:
             await store.course("a", CoursePoint(block=block))
 
 
+async def test_what_took_effect_in_blocks_that_were_taken_back_waits(store: SessionStore) -> None:
+    await fill(store, "a", 2)
+    await add(store, "a", row(2), events=(prompt(2, "b"),))
+    assert (await store.course("a")).waiting == ()
+    await store.take_back("a", 1, from_sequence=1, reason="pause")
+    course = await store.course("a")
+    assert (len(course.rows), course.events, course.waiting) == (1, (prompt(0),), (prompt(2, "b"),))
+    assert (await store.course("a", CoursePoint(block=1))).waiting == (), "a fork takes what was seen"
+    await add(store, "a", row(3, 1))
+    assert (await store.course("a")).waiting == (), "it takes effect again, and is then told again"
+
+
+async def test_a_rewind_drops_what_waited(store: SessionStore) -> None:
+    await fill(store, "a", 2)
+    await add(store, "a", row(2), events=(prompt(2, "b"),))
+    await store.take_back("a", 2, from_sequence=2, reason="pause")
+    await store.take_back("a", 1, from_sequence=3, reason="rewind")
+    assert (await store.course("a")).waiting == ()
+
+
 async def test_takes_are_counted_in_a_family_and_given_once(store: SessionStore) -> None:
     await fill(store, "a", 2)
     await store.fork("a", "b", point=CoursePoint(block=1))  # takes number 1

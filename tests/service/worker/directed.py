@@ -77,6 +77,14 @@ class Record:
         """The events that are prompts; a worker that goes on notes that it does."""
         return [event for event in self.events if '"type": "prompt"' in event]
 
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """What took effect in blocks that were taken back, and is to take effect again."""
+        if self.next_take is not None:
+            return ()
+        made = events_before(self.events, len(course_of(self.rows)))
+        return tuple(self.events[place] for place in made[len(events_before(self.events, len(self.course))) :])
+
     def journal(self) -> str:
         held = [json.loads(self.events[place]) for place in events_before(self.events, len(self.course))]
         head = {"version": 1, "model": "small", "seed": self.seed, "fingerprint": "test"}
@@ -90,6 +98,7 @@ class Record:
             blocks=tuple(CourseBlock(row.sequence, row.frames) for row in rows),
             sequence=len(self.rows) and self.rows[-1].sequence + 1,
             event_ids=self.active if self.cut is None else (),
+            waiting=self.waiting,
         )
         start = Start(session=self.session, prompts=(), credits=2, format="raw", course=course, take=take)
         return msgspec.structs.replace(start, **options)

@@ -222,6 +222,26 @@ def test_a_pause_takes_back_what_nobody_has_seen_and_resume_makes_the_same_again
     direction.check()
 
 
+def test_a_worker_that_takes_over_after_a_pause_makes_what_was_taken_back_again(direction: Direction) -> None:
+    say = direction.say
+
+    def pause() -> None:
+        direction.stage.clock.now += 0.7
+        direction.stage.channel.put(Control(session="s", action="pause"))
+
+    stage = direction.play(
+        [say(direction.begin(start(credits=20, paced=True, buffer=2.0)), prompt("e", at=1.0)), pause]
+    )
+    record = direction.records["s"]
+    taken_back = [chunk for chunk in stage.chunks() if chunk.block >= 2]
+    assert [("e",) for chunk in taken_back] == [chunk.event_ids for chunk in taken_back], "nobody has seen the prompt"
+    assert (record.cut, len(record.waiting)) == (2, 1)
+    again = direction.play([lambda: direction.stage.channel.put(record.start(credits=4, pacing="none"))]).chunks()
+    assert [chunk.frames_sha256 for chunk in again][: len(taken_back)] == [chunk.frames_sha256 for chunk in taken_back]
+    assert {chunk.event_ids for chunk in again} == {("e",)}
+    direction.check()
+
+
 def test_a_rewind_says_which_chunks_are_not_to_be_shown_any_more(direction: Direction) -> None:
     say = direction.say
 
