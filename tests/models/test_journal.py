@@ -16,7 +16,6 @@ from models.journal import (
     MAX_TRANSITION_CHUNKS,
     MAX_WEIGHT,
     MAX_WEIGHTED_PROMPTS,
-    AttemptEvent,
     Event,
     Journal,
     PromptEvent,
@@ -25,8 +24,6 @@ from models.journal import (
     WeightedPrompt,
     changes,
     check_event,
-    event_from_json,
-    event_to_json,
 )
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40).filter(str.strip)
@@ -388,21 +385,3 @@ CHECKS: tuple[Callable[[], object], ...] = (lambda: changes((), before=3), lambd
 @pytest.mark.parametrize("check", CHECKS)
 def test_nothing_happened_to_nothing(check: Callable[[], object]) -> None:
     assert check() == []
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        PromptEvent(block=2, prompts=(WeightedPrompt("a red ball"),), event_id="e", transition_chunks=3),
-        TakeEvent(block=1, take=2),
-        AttemptEvent(block=4, attempt=1),
-    ],
-)
-def test_an_event_is_read_as_it_was_written(event: PromptEvent | TakeEvent | AttemptEvent) -> None:
-    assert event_from_json(event_to_json(event)) == event
-
-
-@pytest.mark.parametrize("text", ["", "{", '"a"', "[]", '{"type": "dream"}', "[" * 100_000])
-def test_what_is_no_event_is_refused(text: str) -> None:
-    with pytest.raises(RestoreError):
-        event_from_json(text)
