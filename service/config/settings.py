@@ -5,11 +5,13 @@ It knows nothing of what they are used for. Invariant: a name is in one group on
 
 from pydantic import ConfigDict
 
+from service.config.access import Access
 from service.config.engine import Engine
 from service.config.hooks import Hooks
 from service.config.limits import Limits
 from service.config.listening import Listening
 from service.config.outbound import Outbound
+from service.config.reception import Reception
 from service.config.sessions import Sessions
 from service.config.storage import Storage
 from service.config.timeouts import Timeouts
@@ -17,7 +19,9 @@ from service.config.videos import Videos
 from service.config.worker import Worker
 
 
-class ServiceConfig(Outbound, Hooks, Videos, Worker, Storage, Timeouts, Limits, Sessions, Engine, Listening):
+class ServiceConfig(
+    Outbound, Hooks, Videos, Worker, Storage, Timeouts, Limits, Reception, Sessions, Engine, Access, Listening
+):
     """The settings. Times are in seconds, sizes in bytes. `ServiceConfig()` is the defaults, whatever the
     environment holds; `load_config` looks at flags, environment and file. Fields come from the last base first.
     """
