@@ -72,7 +72,7 @@ class SessionDocument:
         ]
         return {
             "version": DOCUMENT_VERSION,
-            "session": asdict(self.record),
+            "session": {name: value for name, value in asdict(self.record).items() if name in _RECORD_FIELDS},
             "journal": json.loads(self.journal()),
             "events": events,
             "chunks": [asdict(chunk) for chunk in self.chunks],

@@ -34,9 +34,13 @@ def record_of(connection: Connection, session: str) -> SessionRecord:
     return _record(row)
 
 
-def records_after(connection: Connection, place: Place | None, *, limit: int) -> tuple[SessionRecord, ...]:
-    """The newest first."""
+def records_after(
+    connection: Connection, place: Place | None, *, limit: int, tenant: str | None = None
+) -> tuple[SessionRecord, ...]:
+    """The newest first: a tenant's, or everybody's."""
     query = select(SESSIONS).where(~SESSIONS.c.unfinished)
+    if tenant is not None:
+        query = query.where(SESSIONS.c.tenant == tenant)
     if place is not None:
         created_at, session = place
         older = SESSIONS.c.created_at < created_at

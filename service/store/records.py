@@ -42,6 +42,8 @@ class SessionRecord:
     """None while it is live."""
     end_reason: EndReason | None = None
     next_sequence: int = 0
+    tenant: str = "local"
+    """Whose it is; no part of what is told of a session, for a record may be taken elsewhere."""
 
     @property
     def live(self) -> bool:

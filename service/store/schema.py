@@ -55,6 +55,8 @@ SESSIONS = Table(
     Column("cut_block", Integer),
     # A fork whose latents are not all there yet, which nobody has been told of.
     Column("unfinished", Boolean, nullable=False),
+    # Whose it is: nobody else sees it.
+    Column("tenant", String(64), nullable=False, server_default="local"),
     Index("sessions_by_age", "created_at", "id"),
 )
 

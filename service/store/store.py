@@ -25,6 +25,7 @@ from service.store import queries
 from service.store.database import FolderLock, open_database
 from service.store.failures import CursorInvalid, SessionLive, StoreError, StoreFailed
 from service.store.history import NOW, CoursePoint, copy_history, link_latents, read_course
+from service.store.keys import KeyBook
 from service.store.records import DISCARDED, ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
 from service.store.retention import Retention, Swept, expired, latent_sizes, remove_latents, remove_orphans
 from service.store.schema import prepare
@@ -61,6 +62,7 @@ class SessionStore:
             raise
         self._writer = Writer(self._engine, room=options.queue)
         self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="longtake-store-reader")
+        self.keys = KeyBook(self._writer.do, self._read)
 
     def close(self) -> None:
         """Returns when all that was asked for is written."""
@@ -132,10 +134,12 @@ class SessionStore:
     async def get(self, session: str) -> SessionRecord:
         return await self._read(lambda connection: queries.record_of(connection, session))
 
-    async def list(self, after: str | None = None, *, limit: int = 20) -> Page:
-        """The newest first, from the cursor `after` on. Raises CursorInvalid."""
+    async def list(self, after: str | None = None, *, limit: int = 20, tenant: str | None = None) -> Page:
+        """The newest first, from the cursor `after` on: a tenant's, or everybody's. Raises CursorInvalid."""
         place = _read_cursor(after) if after is not None else None
-        found = await self._read(lambda connection: queries.records_after(connection, place, limit=limit + 1))
+        found = await self._read(
+            lambda connection: queries.records_after(connection, place, limit=limit + 1, tenant=tenant)
+        )
         return Page(found[:limit], _cursor(found[limit - 1]) if len(found) > limit else None)
 
     async def chunks(self, session: str) -> tuple[ChunkRow, ...]:
