@@ -62,13 +62,17 @@ ROOMS: tuple[Room, ...] = (
     ),
     # What looks at prompts: texts and settings; what it is asked by is the API's affair.
     room("service.hooks", "service.hooks service.config service.errors"),
+    # Decoders of strangers' files run in a process of their own, which only this room starts.
+    room("service.uploads", "service.uploads service.errors"),
+    room("service.uploads.judging", "service.uploads PIL av"),
     # The way out to other machines, in one place, so that nothing else connects anywhere a client said.
     room("service.outbound", "service.outbound service.config service.errors h11"),
     room("service.channel", "service.ipc service.errors msgspec zmq"),
     room(
         "service.api",
-        f"{WIRE} service.api service.access service.config service.ipc service.channel service.store"
-        " service.latent_files fastapi starlette pydantic uvicorn websockets prometheus_client",
+        f"{WIRE} service.api service.access service.config service.ipc service.channel service.store service.jobs"
+        " service.hooks service.outbound service.uploads service.latent_files fastapi starlette python_multipart"
+        " pydantic uvicorn websockets prometheus_client",
     ),
     room(
         "service.worker",
@@ -80,6 +84,7 @@ ROOMS: tuple[Room, ...] = (
         "service.supervisor",
         "service.api.worker_client service.worker.settings service.config service.ipc service.channel",
     ),
+    room("service.crew", "service.supervisor service.api.worker_client service.config"),
     room("service.launch", "service uvicorn", never="service.commands service.cli"),
     room("service.commands", "service models client torch numpy tqdm typer", never="service.cli"),
     room("service.cli", f"{WIRE} service.commands client.errors models.errors typer"),
@@ -181,6 +186,7 @@ def test_dependencies_are_those_that_are_used() -> None:
     names = {
         "pillow": "PIL",
         "pyzmq": "zmq",
+        "python-multipart": "python_multipart",
         "prometheus-client": "prometheus_client",
         "huggingface-hub": "huggingface_hub",
     }

@@ -1,8 +1,8 @@
 """Pictures that wait for the session that starts from them: a file comes by HTTP, its id goes into `session.start`.
 
-It knows bytes and ids; nothing of what a picture is (the worker judges that) and of sessions. Invariants: a picture is
-read no further than its limit and held no longer than its time; kept pictures and those on their way have a bound
-together; a page of another site gets nothing here.
+It knows bytes and ids; nothing of what a picture is (service/uploads judges that) and of sessions. Invariants: a
+picture is read no further than its limit and held no longer than its time; what is kept was found whole; kept pictures
+and those on their way have a bound together; a page of another site gets nothing here.
 """
 
 import asyncio
@@ -21,6 +21,8 @@ from service.api.origin import Handshake, refusal_of
 from service.api.problem import PROBLEM_MEDIA_TYPE, problem_schema
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
+from service.uploads.checking import Check, FileCheck
+from service.uploads.kinds import Kind
 
 PICTURES_PATH = "/v1/pictures"
 
@@ -34,8 +36,12 @@ class _Kept:
 class Pictures:
     """In memory only: a picture that is lost is sent again."""
 
-    def __init__(self, config: ServiceConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: ServiceConfig, *, check: Check | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`check`: what judges the files [default: a process for each]."""
         self._config = config
+        self._check = check or FileCheck()
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
         self._arriving = 0
@@ -45,7 +51,11 @@ class Pictures:
         return len(self._kept) + self._arriving
 
     async def receive(self, pieces: AsyncIterator[bytes]) -> str:
-        """Keeps a picture and names it. Raises SessionError, as soon as it is too large, late or one too many."""
+        """Keeps a picture and names it.
+
+        Raises:
+            SessionError: as soon as it is too large, late or one too many. ProtocolError: it is no whole picture.
+        """
         config = self._config
         with self._place():
             try:
@@ -56,6 +66,8 @@ class Pictures:
                 raise SessionError(ErrorCode.PICTURE_INVALID, message) from None
             if not data:
                 raise SessionError(ErrorCode.PICTURE_INVALID, "The body is empty: it has to be the picture's file.")
+            if (await self._check(data, "")).kind is not Kind.PICTURE:
+                raise SessionError(ErrorCode.PICTURE_INVALID, "The file is a clip; a session starts from a picture.")
             picture_id = secrets.token_urlsafe(18)
             self._kept[picture_id] = _Kept(data, self._clock() + config.picture_seconds)
         return picture_id

@@ -15,6 +15,9 @@ from service.config import ServiceConfig
 from service.errors import REGISTRY, ErrorCode, SessionError
 from service.protocol.client import SessionStart
 from service.protocol.server import ChunkMetadata, SessionResumed, VideoStart
+from service.uploads.checking import Checked
+from service.uploads.kinds import Kind
+from tests.models.pictures import noise, png
 from tests.service.api.running import PATIENT, Running, running
 
 CONFIG = ServiceConfig(max_picture_bytes=1000, max_pictures=3, picture_seconds=10.0)
@@ -26,6 +29,11 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+async def anything(data: bytes, field: str) -> Checked:
+    """The bounds of what is kept have nothing to do with what it is."""
+    return Checked(Kind.PICTURE, 1, 1)
 
 
 async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
@@ -41,7 +49,7 @@ async def refused(pictures: Pictures, *parts: bytes) -> ErrorCode:
 
 async def test_a_picture_is_kept_whole_until_its_time_is_over() -> None:
     clock = Clock()
-    pictures = Pictures(CONFIG, clock=clock)
+    pictures = Pictures(CONFIG, check=anything, clock=clock)
     name = await pictures.receive(pieces(b"one", b"", b"two"))
     other = await pictures.receive(pieces(b"three"))
     assert name != other
@@ -57,7 +65,7 @@ async def test_a_picture_is_kept_whole_until_its_time_is_over() -> None:
 
 
 async def test_a_picture_is_read_no_further_than_its_limit() -> None:
-    pictures = Pictures(CONFIG)
+    pictures = Pictures(CONFIG, check=anything)
     read = 0
 
     async def endless() -> AsyncIterator[bytes]:
@@ -77,7 +85,7 @@ async def test_a_picture_is_read_no_further_than_its_limit() -> None:
 
 async def test_pictures_have_a_bound_with_those_on_their_way() -> None:
     clock = Clock()
-    pictures = Pictures(CONFIG, clock=clock)
+    pictures = Pictures(CONFIG, check=anything, clock=clock)
     await pictures.receive(pieces(b"kept"))
     go_on = asyncio.Event()
 
@@ -124,7 +132,7 @@ class Service:
 
 @pytest.fixture
 async def service() -> AsyncIterator[Service]:
-    pictures, app = Pictures(CONFIG), FastAPI()
+    pictures, app = Pictures(CONFIG, check=anything), FastAPI()
     add_problem_handlers(app)
     app.include_router(picture_routes(pictures, CONFIG))
     transport = httpx2.ASGITransport(app=app)
@@ -172,6 +180,7 @@ async def test_every_answer_is_described(service: Service) -> None:
     assert set(described["requestBody"]["content"]) == {"image/png", "image/jpeg", "image/webp"}
 
 
+PICTURE = png(noise(30, 20))
 START = SessionStart(prompt="a lighthouse", seed=5, pacing="none")
 
 
@@ -181,11 +190,11 @@ def picture_of(service: Running, session: str) -> bytes | None:
 
 async def test_a_session_starts_from_a_picture() -> None:
     async with running() as service, service.connection() as talk:
-        name = await send_picture(service.url, b"picture")
+        name = await send_picture(service.url, PICTURE)
         await talk.say(START.model_copy(update={"picture_id": name}))
         video = (await talk.hear_until(VideoStart))[-1].message
         assert isinstance(video, VideoStart)
-        assert picture_of(service, video.session_id) == b"picture"
+        assert picture_of(service, video.session_id) == PICTURE
 
 
 async def test_a_picture_that_is_not_there_refuses_the_start_and_no_more() -> None:
@@ -201,7 +210,7 @@ async def test_a_picture_that_is_not_there_refuses_the_start_and_no_more() -> No
 
 async def test_another_worker_is_not_sent_what_has_become_of_the_picture() -> None:
     async with running(PATIENT) as service, service.connection() as talk:
-        name = await send_picture(service.url, b"picture")
+        name = await send_picture(service.url, PICTURE)
         await talk.say(START.model_copy(update={"picture_id": name}))
         heard = await talk.hear_until(ChunkMetadata)
         session = next(item.message.session_id for item in heard if isinstance(item.message, VideoStart))
