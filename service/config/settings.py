@@ -8,6 +8,7 @@ from pydantic import ConfigDict
 from service.config.access import Access
 from service.config.engine import Engine
 from service.config.hooks import Hooks
+from service.config.jobs import Jobs
 from service.config.limits import Limits
 from service.config.listening import Listening
 from service.config.outbound import Outbound
@@ -20,7 +21,7 @@ from service.config.worker import Worker
 
 
 class ServiceConfig(
-    Outbound, Hooks, Videos, Worker, Storage, Timeouts, Limits, Reception, Sessions, Engine, Access, Listening
+    Outbound, Hooks, Videos, Jobs, Worker, Storage, Timeouts, Limits, Reception, Sessions, Engine, Access, Listening
 ):
     """The settings. Times are in seconds, sizes in bytes. `ServiceConfig()` is the defaults, whatever the
     environment holds; `load_config` looks at flags, environment and file. Fields come from the last base first.
