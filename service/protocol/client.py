@@ -14,7 +14,7 @@ from service.errors import ErrorCode
 
 SUBPROTOCOL = "longtake.v1"
 
-MediaFormat = Literal["jpeg", "webp", "png", "raw"]
+MediaFormat = Literal["jpeg", "webp", "png", "raw", "m4s"]
 Pacing = Literal["realtime", "none"]
 PromptMode = Literal["recache", "flush", "cut", "keep"]
 SinkPolicy = Literal["keep", "refresh"]
@@ -35,7 +35,9 @@ EventId = Annotated[str, Field(min_length=1, max_length=128)]
 Prompts = Annotated[tuple["WeightedPrompt", ...], Field(strict=False, min_length=1, max_length=MAX_PROMPTS)]
 
 
-class _ClientModel(BaseModel):
+class ClientModel(BaseModel):
+    """What comes from a client, over whatever transport."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
@@ -49,14 +51,16 @@ def is_blank(text: str) -> bool:
     return all(unicodedata.category(character)[0] in "ZC" for character in text)
 
 
-class WeightedPrompt(_ClientModel):
+class WeightedPrompt(ClientModel):
     """One prompt of a blend. Weights are relative; they need not sum to one."""
 
     text: str
     weight: float = 1.0
 
 
-class _Prompted(_ClientModel):
+class Prompted(ClientModel):
+    """One prompt, or several as a blend."""
+
     prompt: str | None = None
     prompts: Prompts | None = None
 
@@ -106,7 +110,7 @@ def _check_weights(prompts: tuple[WeightedPrompt, ...]) -> None:
         )
 
 
-class AdapterRequest(_ClientModel):
+class AdapterRequest(ClientModel):
     """A low-rank adapter by the name the server knows it by, and how much of it."""
 
     name: str = Field(min_length=1, max_length=64)
@@ -116,7 +120,7 @@ class AdapterRequest(_ClientModel):
 Adapters = Annotated[tuple[AdapterRequest, ...], Field(strict=False, max_length=MAX_ADAPTERS)]
 
 
-class SessionStart(_Prompted):
+class SessionStart(Prompted):
     """Asks for a session: the first message of a connection, once.
 
     `adapters` is the whole set it is made with; without it, the server's usual one.
@@ -140,7 +144,7 @@ class SessionStart(_Prompted):
     event_id: EventId | None = None
 
 
-class SessionResume(_ClientModel):
+class SessionResume(ClientModel):
     """Goes on with a session whose connection was lost, or that REST gave a token for: the first message of a
     connection. `last_sequence` is the last chunk that came whole; what follows it is sent again.
     """
@@ -152,7 +156,7 @@ class SessionResume(_ClientModel):
     slow_consumer: SlowConsumer = "pause"
 
 
-class SessionJoin(_ClientModel):
+class SessionJoin(ClientModel):
     """Watches a session that another connection directs: the first message of a connection.
 
     `format`, where it is given, has to be the session's. With `pause`, a viewer that reads slowly falls behind by
@@ -165,7 +169,7 @@ class SessionJoin(_ClientModel):
     slow_consumer: SlowConsumer = "drop"
 
 
-class SessionInteraction(_Prompted):
+class SessionInteraction(Prompted):
     """Changes the prompt. `at` is in seconds of media: the first block beginning then or later.
 
     `adapters` changes the whole set with it, for a session that shares its worker with no other.
@@ -180,7 +184,7 @@ class SessionInteraction(_Prompted):
     at: float | None = Field(default=None, ge=0, le=MAX_SECONDS)
 
 
-class _Placed(_ClientModel):
+class _Placed(ClientModel):
     """Names a place in a session: the beginning of a chunk's block, or of the block on screen at a second of the
     video as it stands.
     """
@@ -246,7 +250,7 @@ class SessionFork(_Placed):
     event_id: EventId | None = None
 
 
-class SessionCheckpoint(_ClientModel):
+class SessionCheckpoint(ClientModel):
     """Writes a name for the place that the session has come to into its record."""
 
     type: Literal["session.checkpoint"] = "session.checkpoint"
@@ -254,14 +258,14 @@ class SessionCheckpoint(_ClientModel):
     event_id: EventId | None = None
 
 
-class SessionDirect(_ClientModel):
+class SessionDirect(ClientModel):
     """Hands direction over: the director offers it or gives it up, a viewer takes what is offered or given up."""
 
     type: Literal["session.direct"] = "session.direct"
     action: DirectAction
 
 
-class SessionPlayback(_ClientModel):
+class SessionPlayback(ClientModel):
     """What the viewer sees now: from the first report on, the session is paced by it instead of the clock."""
 
     type: Literal["session.playback"] = "session.playback"
@@ -270,14 +274,14 @@ class SessionPlayback(_ClientModel):
     dropped: int | None = Field(default=None, ge=0, le=MAX_SEED)
 
 
-class SessionPing(_ClientModel):
+class SessionPing(ClientModel):
     """Answered with `session.pong`; also shows that the client is there."""
 
     type: Literal["session.ping"] = "session.ping"
     id: str | None = Field(default=None, max_length=128)
 
 
-class SessionStop(_ClientModel):
+class SessionStop(ClientModel):
     """Ends the session; the server answers with `session.done`."""
 
     type: Literal["session.stop"] = "session.stop"

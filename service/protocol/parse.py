@@ -123,7 +123,7 @@ def parse_client_message(text: str, limits: Limits | None = None) -> ClientMessa
         message = model.model_validate(fields)
         _check_prompts(message, limits)
     except ValidationError as error:
-        raise _translated(error, event_id) from None
+        raise translated(error, event_id) from None
     except ProtocolError as error:
         error.event_id = event_id
         raise
@@ -144,7 +144,7 @@ def parse_server_message(text: str) -> ServerMessage | UnknownMessage:
     try:
         return model.model_validate(fields)
     except ValidationError as error:
-        raise _translated(error, "") from None
+        raise translated(error, "") from None
 
 
 def _object(value: JsonValue) -> dict[str, JsonValue]:
@@ -242,7 +242,7 @@ _EXPECTED: dict[str, tuple[ErrorCode, str]] = {
 }
 
 
-def _translated(error: ValidationError, event_id: str) -> ProtocolError:
+def translated(error: ValidationError, event_id: str = "") -> ProtocolError:
     """The first fault of a failed validation, in this service's words."""
     faults = [_fault(detail, event_id) for detail in error.errors(include_url=False)]
     return min(faults, key=lambda fault: _RANKS.get(fault.code, len(_RANKS)))
