@@ -35,6 +35,8 @@ class Start(Message, frozen=True, kw_only=True):
     """Go on from there instead of beginning; `prompts` and `seed` then say nothing."""
     take: int | None = None
     """With `course`: begin this take at its end."""
+    background: bool = False
+    """A job: beside the sessions that `max_sessions` counts, and made only in the gaps that they leave."""
 
 
 class Interact(Message, frozen=True, kw_only=True):

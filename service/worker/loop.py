@@ -107,6 +107,7 @@ class Loop:
                 self.progress.blocks += 1
                 table.streams.made(self._clock() - began)
                 table.scheduler.turn_blocks = table.streams.turn_blocks
+                table.scheduler.block_seconds = table.streams.block_seconds
             if session.stopping:
                 table.end(session, "stopped")
             elif session.complete:
@@ -185,7 +186,8 @@ class Loop:
 
     def _rest(self) -> None:
         """Until something comes, somebody is due, or it is time to look round."""
-        until_due = self._table.scheduler.next_due_at() - self._clock()
+        now = self._clock()
+        until_due = self._table.scheduler.next_due_at(now) - now
         self.progress.busy = False
         arrivals = self._channel.wait(min(until_due, self._settings.poll_interval))
         self.progress.busy = True

@@ -52,6 +52,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Where the latents of sessions are kept (`service/latent_files.py`)."""
     max_sessions: int
     """More than the device has memory for take turns on it."""
+    max_jobs: int
+    """Sessions in the background, beside those."""
     copy_bytes: int | None
     """Host memory for copies of streams; None: what the memory plan leaves for them."""
     turn_blocks: int
@@ -80,7 +82,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def encoder_queue(self) -> int:
         """Blocks that may wait for an encoder thread: all that credits allow."""
-        return self.max_sessions * self.session_credits
+        return (self.max_sessions + self.max_jobs) * self.session_credits
 
 
 def settings_to_json(settings: WorkerSettings) -> bytes:

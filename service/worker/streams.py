@@ -181,6 +181,11 @@ class Streams:
         self._block_seconds += (seconds - self._block_seconds) * (_SMOOTHING if self._block_seconds else 1.0)
 
     @property
+    def block_seconds(self) -> float:
+        """What a block takes, about; 0 before the first."""
+        return self._block_seconds
+
+    @property
     def turn_blocks(self) -> int:
         """Blocks that a session should make in a row, so that changing places stays a small share of the time."""
         if len(self._kept) <= self.places or not self._block_seconds:

@@ -256,7 +256,8 @@ class SessionTable:
 
     def _urgency(self, session: Session) -> tuple[float, ...]:
         """The largest is to wait longest for its next block."""
-        return (float(not session.ready), session.deadline, self.scheduler.last_turn(session))
+        turn = self.scheduler.last_turn(session)
+        return (float(not session.ready), float(session.background), session.deadline, turn)
 
     def _admit(self, start: Start) -> None:
         """Raises Refusal for what this worker cannot do."""
@@ -265,8 +266,10 @@ class SessionTable:
             raise Refusal(ErrorCode.SERVER_DRAINING, "expected no further session: the worker is ending")
         if start.session in self._open:
             raise Refusal(ErrorCode.SESSION_ALREADY_STARTED, f"expected a new session, {start.session} is open")
-        if len(self._open) >= self._settings.max_sessions:
-            raise Refusal(ErrorCode.CAPACITY, f"expected at most {self._settings.max_sessions} sessions at once")
+        limit = self._settings.max_jobs if start.background else self._settings.max_sessions
+        if sum(session.background is start.background for session in self._open.values()) >= limit:
+            what = "jobs" if start.background else "sessions"
+            raise Refusal(ErrorCode.CAPACITY, f"expected at most {limit} {what} at once")
         if start.model not in (None, facts.preset):
             raise Refusal(
                 ErrorCode.MODEL_UNKNOWN, f"expected model {facts.preset!r}, got {start.model!r}", field="model"

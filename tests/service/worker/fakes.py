@@ -126,6 +126,7 @@ SETTINGS = WorkerSettings(
     memory_budget_bytes=None,
     store_dir="nowhere",
     max_sessions=4,
+    max_jobs=1,
     copy_bytes=None,
     turn_blocks=2,
     guard=True,

@@ -40,10 +40,14 @@ def ended(number: int) -> Ended:
     return Ended(session="s", reason="stopped", chunks=number, frames=0, journal="")
 
 
+def encoded(frames: Frames, format: Format, *, quality: int) -> tuple[list[int], bytes]:
+    return encode_frames(frames, format, quality=quality, first=0, fps=FPS, sequence=0)
+
+
 @pytest.mark.parametrize("format", ["png", "raw"])
 def test_lossless_formats_give_the_same_pixels_back(format: Format) -> None:
     frames = fake_frames(1, "p", 0, 3)
-    lengths, payload = encode_frames(frames, format, quality=85)
+    lengths, payload = encoded(frames, format, quality=85)
     assert np.array_equal(_decode(lengths, payload, format, frames.shape), frames)
 
 
@@ -51,7 +55,7 @@ def test_lossless_formats_give_the_same_pixels_back(format: Format) -> None:
 def test_lossy_formats_give_nearly_the_same_pixels_back(format: Format) -> None:
     ramp = np.linspace(0, 255, 32, dtype=np.uint8)
     frames = np.broadcast_to(ramp[None, :, None, None], (2, 32, 32, 3)).copy()
-    lengths, payload = encode_frames(frames, format, quality=95)
+    lengths, payload = encoded(frames, format, quality=95)
     difference = _decode(lengths, payload, format, frames.shape).astype(int) - frames
     assert len(lengths) == 2
     assert np.abs(difference).mean() < 3
@@ -59,7 +63,7 @@ def test_lossy_formats_give_nearly_the_same_pixels_back(format: Format) -> None:
 
 def test_a_lower_quality_is_smaller() -> None:
     frames = fake_frames(1, "p", 0, 2)
-    assert len(encode_frames(frames, "jpeg", quality=20)[1]) < len(encode_frames(frames, "jpeg", quality=95)[1])
+    assert len(encoded(frames, "jpeg", quality=20)[1]) < len(encoded(frames, "jpeg", quality=95)[1])
 
 
 def test_the_lane_keeps_the_order_of_places_whoever_is_ready_first() -> None:

@@ -17,6 +17,7 @@ class Viewer:
 
     pace: Pace
     ready: bool = True
+    background: bool = False
     chunks: int = 0
     sent_at: list[float] = field(default_factory=list)
 
@@ -46,13 +47,14 @@ class Viewer:
 
 def simulate(viewers: list[Viewer], *, until: float, block_takes: float) -> None:
     scheduler: Scheduler[Viewer] = Scheduler()
+    scheduler.block_seconds = block_takes
     for viewer in viewers:
         scheduler.add(viewer)
     now = 0.0
     while now < until:
         chosen = scheduler.next(now)
         if chosen is None:
-            now = scheduler.next_due_at()
+            now = scheduler.next_due_at(now)
         else:
             now += block_takes
             chosen.make(now)
@@ -119,13 +121,13 @@ def test_the_earliest_deadline_goes_first() -> None:
 
 def test_nobody_is_chosen_before_being_due() -> None:
     scheduler: Scheduler[Viewer] = Scheduler()
-    assert (scheduler.next(0.0), scheduler.next_due_at()) == (None, math.inf)
+    assert (scheduler.next(0.0), scheduler.next_due_at(0.0)) == (None, math.inf)
     viewer = Viewer(RealtimePace(BLOCK, patience=2.0, opened_at=5.0))
     scheduler.add(viewer)
-    assert (scheduler.next(4.9), scheduler.next_due_at()) == (None, 5.0)
+    assert (scheduler.next(4.9), scheduler.next_due_at(4.9)) == (None, 5.0)
     assert scheduler.next(5.0) is viewer
     viewer.ready = False
-    assert (scheduler.next(9.0), scheduler.next_due_at()) == (None, math.inf)
+    assert (scheduler.next(9.0), scheduler.next_due_at(9.0)) == (None, math.inf)
 
 
 def test_who_is_removed_is_not_chosen_and_nobody_is_added_twice() -> None:
@@ -144,3 +146,64 @@ def test_policy_needs_no_torch() -> None:
             assert "torch" not in [
                 line.split()[1].split(".")[0] for line in file if line.startswith(("import", "from"))
             ]
+
+
+def jobs(count: int) -> list[Viewer]:
+    return [Viewer(UnpacedPace(opened_at=0.0), background=True) for _ in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+@pytest.mark.parametrize("block_takes", [0.08, 0.11, 0.12])
+def test_jobs_take_the_gaps_and_cost_no_viewer_a_picture(count: int, block_takes: float) -> None:
+    viewers, (job,) = watching(count), jobs(1)
+    simulate([*viewers, job], until=60.0, block_takes=block_takes)
+    assert [viewer.underruns for viewer in viewers] == [0] * count
+    free = 60.0 / block_takes - sum(viewer.chunks for viewer in viewers)
+    assert job.chunks >= 0.9 * free - 2, "what viewers leave is the job's"
+
+
+def test_a_job_waits_while_viewers_need_all_there_is() -> None:
+    viewers, (job,) = watching(4), jobs(1)
+    simulate([*viewers, job], until=60.0, block_takes=0.13)
+    assert job.chunks == 0
+
+
+def test_a_job_goes_behind_an_unpaced_session_that_somebody_takes() -> None:
+    (viewer,), (job,) = unpaced(1), jobs(1)
+    simulate([viewer, job], until=10.0, block_takes=0.125)
+    assert (viewer.chunks, job.chunks) == (80, 0)
+    viewer.ready = False
+    simulate([viewer, job], until=10.0, block_takes=0.125)
+    assert job.chunks == 80
+
+
+def test_jobs_share_alike() -> None:
+    first, second = waiting = jobs(2)
+    simulate(waiting, until=10.0, block_takes=0.125)
+    assert (first.chunks, second.chunks) == (40, 40)
+
+
+def test_a_viewer_who_has_stopped_his_player_holds_no_job_up() -> None:
+    """He reports no more, so that nothing is due for him until he does."""
+    (viewer,), (job,) = watching(1), jobs(1)
+    viewer.pace.made(BLOCK)
+    viewer.pace.sent(0.0, 0.0)
+    viewer.pace.seen(0.0, 0.0)
+    viewer.pace.made(10.0)
+    simulate([viewer, job], until=30.0, block_takes=0.1)
+    assert job.chunks > 250
+
+
+def test_a_job_is_not_begun_right_before_a_viewer_is_due_who_would_be_late() -> None:
+    viewer, job = Viewer(RealtimePace(BLOCK, patience=2.0, opened_at=0.0)), jobs(1)[0]
+    scheduler: Scheduler[Viewer] = Scheduler()
+    scheduler.block_seconds = 0.3
+    scheduler.add(viewer)
+    scheduler.add(job)
+    assert scheduler.next(0.0) is viewer
+    viewer.make(0.3)  # due again at 0.3, and shown up to 0.8
+    assert scheduler.next(0.3) is viewer
+    viewer.make(0.6)  # due at 0.8, and shown up to 1.3
+    assert scheduler.next(0.6) is job
+    assert scheduler.next(0.75) is None, "a job until 1.05 and a block until 1.35 is too late for 1.3"
+    assert scheduler.next_due_at(0.75) == pytest.approx(0.8)

@@ -73,6 +73,15 @@ def test_no_more_sessions_than_places_and_a_place_is_free_again() -> None:
     assert len(stage.chunks("c")) == 3
 
 
+def test_jobs_have_places_of_their_own() -> None:
+    stage = Stage(max_sessions=1, max_jobs=1)
+    jobs = [msgspec.structs.replace(start(name), background=True) for name in ("job", "another")]
+    stage.play([*jobs, start("live")], [Stop(session="job"), start("second")], [jobs[1]])
+    failed = [(event.session, event.code) for event in stage.of(Failed) if isinstance(event, Failed)]
+    assert failed == [("another", ErrorCode.CAPACITY), ("second", ErrorCode.CAPACITY)]
+    assert [len(stage.chunks(name)) for name in ("live", "another")] == [3, 3]
+
+
 def test_draining_ends_sessions_and_starts_none() -> None:
     stage = Stage()
     sent = stage.play([start("a")], [Shutdown(), start("b")])
