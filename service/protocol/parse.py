@@ -6,6 +6,7 @@ recurses deeper than `Limits.json_depth` and takes time linear in the length of 
 """
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -224,8 +225,10 @@ _EXPECTED: dict[str, tuple[ErrorCode, str]] = {
     "extra_forbidden": (ErrorCode.FIELD_UNKNOWN, "no such field"),
     "missing": (ErrorCode.FIELD_MISSING, "this field"),
     "literal_error": (ErrorCode.FIELD_CHOICE, "{expected}"),
+    "enum": (ErrorCode.FIELD_CHOICE, "{expected}"),
     "greater_than": (ErrorCode.FIELD_RANGE, "more than {gt}"),
     "greater_than_equal": (ErrorCode.FIELD_RANGE, "at least {ge}"),
+    "less_than": (ErrorCode.FIELD_RANGE, "less than {lt}"),
     "less_than_equal": (ErrorCode.FIELD_RANGE, "at most {le}"),
     "string_too_short": (ErrorCode.FIELD_RANGE, "{min_length} or more characters"),
     "string_too_long": (ErrorCode.FIELD_RANGE, "at most {max_length} characters"),
@@ -244,7 +247,12 @@ _EXPECTED: dict[str, tuple[ErrorCode, str]] = {
 
 def translated(error: ValidationError, event_id: str = "") -> ProtocolError:
     """The first fault of a failed validation, in this service's words."""
-    faults = [_fault(detail, event_id) for detail in error.errors(include_url=False)]
+    return first_fault(error.errors(include_url=False), event_id)
+
+
+def first_fault(details: Iterable[ErrorDetails], event_id: str = "") -> ProtocolError:
+    """The first of the faults that a validation found; at least one."""
+    faults = [_fault(detail, event_id) for detail in details]
     return min(faults, key=lambda fault: _RANKS.get(fault.code, len(_RANKS)))
 
 
@@ -258,8 +266,8 @@ def _fault(detail: ErrorDetails, event_id: str) -> ProtocolError:
             expected=str(context["expected"]),
             event_id=event_id,
         )
-    code, phrase = _EXPECTED.get(detail["type"], (ErrorCode.FIELD_TYPE, detail["msg"]))
-    expected = phrase.format_map({name: _bound(value) for name, value in context.items()})
+    code, phrase = _EXPECTED.get(detail["type"], (ErrorCode.FIELD_TYPE, ""))
+    expected = phrase.format_map({name: _bound(value) for name, value in context.items()}) or detail["msg"]
     field = ".".join(str(part) for part in detail["loc"])
     if code is ErrorCode.FIELD_UNKNOWN:
         message = f"The message has no field `{printable(field)}`."
