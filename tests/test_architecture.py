@@ -46,12 +46,13 @@ ROOMS: tuple[Room, ...] = (
     room("service"),
     room("service.errors", "service.errors"),
     room("service.protocol", f"{WIRE} pydantic pydantic_core"),
+    room("service.store.migrations", "alembic sqlalchemy"),
     room("service.config", "service.config service.errors pydantic"),
     room("service.ipc", "service.ipc service.errors msgspec"),
     room("service.latent_files", "service.errors"),
     # What H.264 and MP4 ask for, for all who write or read them: worker, jobs and client.
     room("service.media", "service.media av numpy"),
-    room("service.store", "service.store service.latent_files service.errors sqlalchemy"),
+    room("service.store", "service.store service.latent_files service.errors sqlalchemy alembic"),
     # Who asks and what it may: keys are rows of the store; the web framework is the API's affair.
     room("service.access", "service.access service.config service.errors service.store"),
     # Batch jobs: rows and files, and the sessions of the worker that make them; the web framework is the API's affair.

@@ -43,7 +43,7 @@ def describe(error: EngineError | ServiceError | ClientError | OptionError | OSE
         case SessionError():
             return _failure(error.code, None, error.message, exit_code=_exit_code(error.code))
         case ConfigError():
-            return _failure("config_invalid", None, str(error))
+            return _failure(error.code, None, str(error))
         case TakeEndedEarly():
             return _failure(describe(error.reason).code, None, str(error), exit_code=ExitCode.FAILED)
         case SessionDrained():

@@ -44,6 +44,8 @@ class ProtocolError(ServiceError, ValueError):
 class ConfigError(ServiceError, ValueError):
     """A setting that is unknown, of the wrong type or out of range; the message names it."""
 
+    code = ErrorCode.CONFIG_INVALID
+
 
 class SessionError(ServiceError):
     """One session cannot start or go on; `code` says why."""

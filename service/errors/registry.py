@@ -127,6 +127,7 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.SCOPE_MISSING: _refused("The key is not good for this.", 403),
     ErrorCode.QUOTA_EXCEEDED: _ends("The key has used up what it may.", 429, CloseCode.POLICY, retryable=True),
     ErrorCode.CONNECTIONS_FULL: _refused("There are too many connections of this key or address.", 429, retryable=True),
+    ErrorCode.REQUEST_INVALID: _refused("What came is not HTTP.", 400),
     ErrorCode.REQUEST_TIMEOUT: _refused("The request did not arrive in time.", 408, retryable=True),
     ErrorCode.BODY_TOO_LARGE: _refused("The body is larger than the limit.", 413),
     ErrorCode.HEADERS_TOO_LARGE: _refused("The headers are too large or too many.", 431),

@@ -4,11 +4,17 @@ Knows the registry of codes only; nothing of SQL or files. Invariant: nothing el
 caller does wrong in the program.
 """
 
-from service.errors import ErrorCode, SessionError
+from service.errors import ConfigError, ErrorCode, SessionError
 
 
 class StoreError(SessionError):
     """Something is wrong with the store or with what is asked of it; `code` says what."""
+
+
+class StoreVersionUnknown(ConfigError):
+    """The tables are of a version that this program does not know, or has no way from."""
+
+    code = ErrorCode.STORE_VERSION_UNKNOWN
 
 
 class SessionUnknown(StoreError):

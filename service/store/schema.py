@@ -1,17 +1,13 @@
-"""The tables of the store, and the way from an older version of them to this one.
+"""The tables of sessions, and the metadata on which all of the store's tables are.
 
-Knows SQLAlchemy's generic SQL only, so that the tables are the same on every database. Invariants: the version is
-written down in the database; an older one is brought forward step by step inside one transaction, a newer one is
-refused and left as it is.
+Knows SQLAlchemy's generic SQL only, so that the tables are the same on every database. Invariant: a change here has
+its step in service/store/migrations/, which a test demands.
 """
-
-from collections.abc import Callable, Mapping
 
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Connection,
     Float,
     ForeignKey,
     Index,
@@ -20,17 +16,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    insert,
-    inspect,
-    select,
-    update,
 )
 
-from service.errors import ConfigError
-
-SCHEMA_VERSION = 1
 METADATA = MetaData()
 
+# Where programs that came before migrations look for the version; service/store/migrate.py says what stands there.
 SCHEMA = Table("store_schema", METADATA, Column("version", Integer, nullable=False))
 
 SESSIONS = Table(
@@ -89,27 +79,3 @@ CHUNKS = Table(
     Column("pts", Float, nullable=False),
     Column("frames_sha256", String(64), nullable=False),
 )
-
-Migration = Callable[[Connection], None]
-
-MIGRATIONS: Mapping[int, Migration] = {}
-"""What brings a database of version N to N + 1."""
-
-
-def prepare(
-    connection: Connection, *, version: int = SCHEMA_VERSION, migrations: Mapping[int, Migration] = MIGRATIONS
-) -> None:
-    """Make the tables, or bring those that are there to `version`. Raises ConfigError where that cannot be."""
-    if not inspect(connection).has_table(SCHEMA.name):
-        METADATA.create_all(connection)
-        connection.execute(insert(SCHEMA).values(version=version))
-        return
-    found = int(connection.execute(select(SCHEMA.c.version)).scalar_one())
-    if found > version:
-        raise ConfigError(f"the store is of version {found}; this program reads up to {version}: use a newer one")
-    while found < version:
-        if found not in migrations:
-            raise ConfigError(f"the store is of version {found}, from which there is no way to {version}")
-        migrations[found](connection)
-        found += 1
-        connection.execute(update(SCHEMA).values(version=found))

@@ -26,9 +26,9 @@ from service.store.database import FolderLock, open_database
 from service.store.failures import CursorInvalid, SessionLive, StoreError, StoreFailed
 from service.store.history import NOW, CoursePoint, copy_history, link_latents, read_course
 from service.store.keys import KeyBook
+from service.store.migrate import prepare
 from service.store.records import DISCARDED, ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
 from service.store.retention import Retention, Swept, expired, latent_sizes, remove_latents, remove_orphans
-from service.store.schema import prepare
 from service.store.writer import Writer
 
 T = TypeVar("T")
@@ -75,6 +75,16 @@ class SessionStore:
     def commits(self) -> int:
         """Transactions written since the start."""
         return self._writer.commits
+
+    # For rows of other kinds, on the same database
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, once it is committed: all of it, or nothing. Raises what it raises, or StoreFailed."""
+        return await self._writer.do(work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """What `work`, which only reads, returns: of one state of the database."""
+        return await self._read(work)
 
     # A session's life
 
