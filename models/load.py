@@ -92,9 +92,9 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
 
 
 def pick_device(name: str) -> torch.device:
-    """Raises ConfigError for a name that torch does not know."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """`auto:N` is the CUDA device N where there is one. Raises ConfigError for a name that torch does not know."""
+    if name.partition(":")[0] == "auto":
+        return torch.device(name.replace("auto", "cuda") if torch.cuda.is_available() else "cpu")
     try:
         return torch.device(name)
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""The service as a whole: web server and store in this process, a supervised worker beside it, and an end in order.
+"""The service as a whole: web server and store in this process, supervised workers beside it, and an end in order.
 
 Knows signals, the listening socket and exit codes; knows nothing of sessions or of how a worker is kept running.
 Invariants: both halves end together, whichever ends first; nothing of either is left; the exit code is 0 only if the
@@ -18,12 +18,13 @@ from service.api.app import create_app
 from service.api.server import Server, build_server
 from service.api.worker_client import WorkerClient, WorkerState
 from service.config import ServiceConfig, store_folder
+from service.crew import Crew
 from service.errors import ConfigError
 from service.ipc import IpcError
 from service.store.keeper import keep_swept
 from service.store.retention import Retention
 from service.store.store import SessionStore, StoreOptions
-from service.supervisor import DEFAULT_LOADER, Supervisor
+from service.supervisor import DEFAULT_LOADER
 
 logger = logging.getLogger(__name__)
 
@@ -99,11 +100,11 @@ def open_store(config: ServiceConfig) -> Iterator[SessionStore]:
 async def _serve_with(store: SessionStore, config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
     client = WorkerClient(config)
     server = build_server(create_app(config, client, store=store), config)
-    supervisor = Supervisor(config, client, loader=loader)
+    crew = Crew(config, client, loader=loader)
     _end_on_signals(server)
     address = page_address(listener)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    supervising = asyncio.create_task(supervisor.run())
+    supervising = asyncio.create_task(crew.run())
     announcing = asyncio.create_task(_announce(client, address))
     try:
         await asyncio.wait({serving, supervising}, return_when=asyncio.FIRST_COMPLETED)
@@ -111,7 +112,7 @@ async def _serve_with(store: SessionStore, config: ServiceConfig, listener: sock
         await serving
     finally:
         announcing.cancel()
-        await supervisor.stop()
+        await crew.stop()
         asked = await supervising
     return ServiceExit.ASKED if asked else ServiceExit.LOST
 

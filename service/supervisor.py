@@ -56,7 +56,7 @@ class _Link:
     channel: ApiChannel
     process: asyncio.subprocess.Process
     poll_interval: float
-    on_end: Callable[[str], None]
+    client: WorkerClient
 
     async def send(self, command: Command) -> None:
         await self.channel.send(command)
@@ -65,7 +65,7 @@ class _Link:
         ended = self.process.returncode
         event = await self.channel.receive(min(timeout, self.poll_interval))
         if event is None and ended is not None:
-            self.on_end(describe_exit(ended))
+            self.client.lose(describe_exit(ended), link=self)
         return event
 
 
@@ -76,11 +76,14 @@ class Supervisor:
         client: WorkerClient,
         *,
         loader: str = DEFAULT_LOADER,
+        is_last: Callable[[], bool] = lambda: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`is_last`: whether no other worker is left that the client's sessions could go to."""
         self._config = config
         self._client = client
         self._loader = loader
+        self._is_last = is_last
         self._clock = clock
         self._policy = RestartPolicy(
             config.worker_restarts,
@@ -105,17 +108,20 @@ class Supervisor:
                 return True  # a worker that was asked to end is not started again
             if code == ExitCode.REFUSED:
                 logger.error("the worker cannot be started: %s", self._client.loss)
-                self._client.give_up()
-                return False
+                return self._give_up()
             delay = self._policy.delay_after_loss(self._clock())
             if delay is None:
                 logger.error("the worker was lost too often: %s", self._client.loss)
-                self._client.give_up()
-                return False
+                return self._give_up()
             logger.warning("the worker is started again in %g s", delay)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
                 return True
+
+    def _give_up(self) -> bool:
+        if self._is_last():
+            self._client.give_up()
+        return False
 
     async def stop(self) -> None:
         """Tell the worker to end, and kill it if it does not. `run` returns after this."""
@@ -139,7 +145,7 @@ class Supervisor:
                     process.terminate()
                 assert process.stdin is not None, "its standard input is a pipe"
                 process.stdin.write(settings_to_json(settings))
-                link = _Link(channel, process, config.worker_poll_interval, on_end=self._client.lose)
+                link = _Link(channel, process, config.worker_poll_interval, self._client)
                 await self._client.serve(link)
             finally:
                 code = await _end(process, config.worker_stop_timeout)
@@ -195,6 +201,7 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         encoder_threads=config.encoder_threads,
         store_dir=str(store_folder(config)),
         max_sessions=config.max_sessions,
+        max_jobs=config.max_jobs,
         copy_bytes=config.copy_bytes,
         turn_blocks=config.turn_blocks,
         guard=config.guard and not config.random_weights,  # noise for weights makes noise for pictures

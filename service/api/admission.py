@@ -102,6 +102,11 @@ class Admission:
             lease.ending = True
             lease.until = now + within
 
+    def put_back(self, session: str, now: float) -> None:
+        """A place that was given is not there after all: the session is the next to be let in."""
+        if self._leases.pop(session, None) is not None:
+            self._queue.appendleft(_Waiting(session, now + self._waiting_timeout))
+
     def leave(self, session: str) -> bool:
         """The session gives up its place, or its turn. False: it had neither."""
         if self._leases.pop(session, None) is not None:

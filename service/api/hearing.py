@@ -43,14 +43,18 @@ class Hearing:
 
     async def begin(self, event: ipc.Started) -> None:
         """A worker has the session: for the first time, or again."""
-        store, session, facts = self.services.store, self.opening.session, self.services.worker.facts
+        store, session = self.services.store, self.opening.session
+        facts = self.services.worker.facts_of(session)
         fingerprint = facts.fingerprint if facts else ""
+        media = self.audience.media
         self.audience.started = event
         if not self.fingerprint:
             await store.open_session(self._record(event, fingerprint))
         elif fingerprint != self.fingerprint:
             await store.append_note(session, json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))
             self.audience.say(Reply(translate.numerics_warning(self.fingerprint, fingerprint)))
+        if self.fingerprint and self.audience.media != media:
+            self.audience.say(Reply(self.audience.media.message(self.audience.next_sequence)))
         self.fingerprint = fingerprint
 
     def _record(self, event: ipc.Started, fingerprint: str) -> SessionRecord:

@@ -1,33 +1,27 @@
-"""The API's side of the engine worker: sends commands, routes events to sessions, knows whether it lives.
+"""The API's side of the engine's workers: sends commands, routes events to sessions, knows which workers live.
 
-It knows nothing of the wire, of sockets or of what events mean; who may have a place is `admission.py`'s to say.
-Invariants: routing never waits for a session; every session that was opened hears its last event from the worker,
-or why there will be none; a place is free again once the worker says so or is lost, or does not say so in time.
+It knows nothing of the wire, of sockets or of what events mean; who may have a place is `admission.py`'s to say, and
+where `seats.py`'s. Invariants: routing never waits for a session; every session that was opened hears its last event
+from a worker, or why there will be none; a place is free again once the worker says so, or does not in time; a session
+whose worker is lost goes to another with room at once, and before all who come later.
 """
 
 import asyncio
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 
 from service import ipc
 from service.api.admission import Admission
+from service.api.fleet import Fleet
+from service.api.fleet import WorkerState as WorkerState
+from service.api.seats import Seat
 from service.api.worker_link import Listener, LossKind, SessionCommand, WorkerLink
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
 
 logger = logging.getLogger(__name__)
-
-
-class WorkerState(Enum):
-    ABSENT = auto()
-    LOADING = auto()
-    READY = auto()
-    DRAINING = auto()
-    LOST = auto()
 
 
 @dataclass(slots=True)
@@ -39,37 +33,32 @@ class _Session:
 
     listener: Listener | None
     start: ipc.Start | None
+    asked: ipc.Start
+    """As it was opened."""
     told: bool = False
     """The present worker has been told of it."""
 
+    begun: bool = False
+    """A worker has opened it once."""
 
-class WorkerClient:
-    """One worker as the API sees it, over all its restarts: each start is one `serve`."""
+
+class WorkerClient(Fleet):
+    """All workers as the API sees them, over their restarts: each start of one is one `serve`."""
 
     def __init__(self, config: ServiceConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._config = config
-        self._clock = clock
-        self._link: WorkerLink | None = None
+        super().__init__(config, clock=clock)
         self._sessions: dict[str, _Session] = {}
         self._admission = Admission(
-            places=config.max_sessions,
+            places=config.max_sessions * config.workers,
             room=config.waiting_room,
             lease_seconds=config.lease_seconds,
             waiting_timeout=config.waiting_timeout,
         )
-        self._looked_at = self._heard_at = clock()
-        self.losses: Counter[LossKind] = Counter()
-        self._changed = asyncio.Event()
-        self.loss = ""
-        self.state = WorkerState.ABSENT
-        self.facts: ipc.Facts | None = None
-        self.heartbeat: ipc.Heartbeat | None = None
+        self._looked_at = clock()
+        self.late_chunks = 0
+        """Chunks that were finished after they were due."""
 
     # What the rest of the API asks
-
-    @property
-    def ready(self) -> bool:
-        return self.state is WorkerState.READY and self.heartbeat_age() <= self._config.heartbeat_timeout
 
     @property
     def sessions(self) -> int:
@@ -79,22 +68,12 @@ class WorkerClient:
     @property
     def places(self) -> int:
         """Sessions at once; where memory is for fewer, they take turns in the worker."""
-        return self._admission.places
+        return self._config.max_sessions * max(self._config.workers, len(self._seats.ready))
 
     @property
     def waiting(self) -> int:
         """Sessions that wait for a place."""
         return self._admission.waiting
-
-    def heartbeat_age(self) -> float:
-        """Seconds since the worker last said anything."""
-        return self._clock() - self._heard_at
-
-    async def wait_for(self, *states: WorkerState) -> WorkerState:
-        """Waits, without limit, until the state is one of these."""
-        while self.state not in states:
-            await self._changed.wait()
-        return self.state
 
     # What sessions do
 
@@ -111,8 +90,9 @@ class WorkerClient:
             raise SessionError(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
         if self.state is not WorkerState.READY:
             raise SessionError(ErrorCode.WORKER_UNAVAILABLE, f"The engine is {self.state.name.lower()}.")
+        self._count_places()
         has_place = self._admission.ask(start.session, self._clock())
-        self._sessions[start.session] = _Session(listener, start)
+        self._sessions[start.session] = _Session(listener, start, start)
         if has_place:
             await self._begin(start.session)
         else:
@@ -125,14 +105,14 @@ class WorkerClient:
         if isinstance(command, ipc.Stop):
             await self._stop(command.session)
         else:
-            await self._send(command)
+            await self._send(self._seats.of(command.session), command)
 
     async def restart(self, start: ipc.Start) -> None:
         """Tells another worker of a session that has its place already."""
-        session = self._sessions.get(start.session)
-        if session is not None and self._link is not None:
+        session, seat = self._sessions.get(start.session), self._seats.of(start.session)
+        if session is not None and seat is not None:
             session.told = True
-            await self._send(start)
+            await self._send(seat, start)
 
     def renew(self, session: str) -> None:
         """The session's connection shows life."""
@@ -150,26 +130,25 @@ class WorkerClient:
     # What the process around it does
 
     async def serve(self, link: WorkerLink) -> None:
-        """Runs one start of the worker until it is lost or has ended after `drain`; never raises for its faults."""
-        assert self._link is None, "expected one link at a time"
-        if self.state is WorkerState.DRAINING:
+        """Runs one start of a worker until it is lost or has ended after `drain`; never raises for its faults."""
+        if self._draining:
             return
-        self._link = link
-        self._heard_at = self._clock()
+        seat = Seat(link, places=self._config.max_sessions, heard_at=self._clock())
+        self._seats.add(seat)
         self.loss = ""
-        self._enter(WorkerState.LOADING)
+        self._notify()
         try:
-            while self._link is not None:
-                await self._receive_one(link)
+            while seat in self._seats:
+                await self._receive_one(seat)
         finally:
-            self.lose("the link to the engine was closed")
+            self._lose(seat, "the link to the engine was closed")
 
-    async def drain(self) -> None:
-        """Takes no new session, leaves the others `drain_grace` to end by themselves, and then ends them.
-
-        This is for good: the state stays DRAINING, and no other worker is served.
-        """
-        self._enter(WorkerState.DRAINING)
+    async def begin_drain(self) -> None:
+        """Takes no new session, and leaves the others `drain_grace` to end by themselves. This is for good."""
+        if self._draining:
+            return
+        self._draining = True
+        self._notify()
         for name, session in list(self._sessions.items()):
             if session.listener is None:
                 continue
@@ -179,7 +158,15 @@ class WorkerClient:
                 session.listener.end(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
                 self._forget(name)
         await self._all_ended(within=self._config.drain_grace)
-        await self._send(ipc.Shutdown())
+
+    async def drain(self) -> None:
+        """Takes no new session, leaves the others `drain_grace` to end by themselves, and then ends them.
+
+        This is for good: the state stays DRAINING, and no other worker is served.
+        """
+        await self.begin_drain()
+        for seat in self._seats:
+            await self._send(seat, ipc.Shutdown())
         if not await self._all_ended(within=self._config.drain_timeout):
             logger.warning("%d sessions did not end within the drain timeout", len(self._sessions))
         self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
@@ -193,28 +180,43 @@ class WorkerClient:
             return False
         return True
 
-    def lose(self, reason: str, *, kind: LossKind = "ended") -> None:
-        """The worker is gone (also for the one who watches its process to call). Sessions wait for another."""
-        if self._link is None:
-            return
-        self._link = None
-        self.facts = None
-        self.heartbeat = None
+    def lose(self, reason: str, *, kind: LossKind = "ended", link: WorkerLink | None = None) -> None:
+        """The worker of `link` is gone, or all (also for who watches its process to call). Sessions move, or wait."""
+        for seat in self._seats:
+            if link is None or seat.link is link:
+                self._let_go(seat, reason, kind=kind)
+        self._take_up_sessions()
+
+    def _lose(self, seat: Seat, reason: str, *, kind: LossKind = "ended") -> None:
+        if seat in self._seats:
+            self._let_go(seat, reason, kind=kind)
+            self._take_up_sessions()
+
+    def _let_go(self, seat: Seat, reason: str, *, kind: LossKind) -> None:
+        self._heard_at = seat.heard_at
+        self._seats.remove(seat)
         self.loss = reason
-        if self.state is WorkerState.DRAINING:
-            self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+        self._notify()
+        if self._draining:
+            self._end_with(seat)
             return
-        self._enter(WorkerState.LOST)
         self.losses[kind] += 1
-        logger.error("the worker is lost: %s", reason)
-        for name, session in list(self._sessions.items()):
+        logger.error("a worker is lost: %s", reason)
+        for name in seat.sessions:
+            session = self._sessions[name]
             session.told = False
-            if session.start is not None:
-                continue  # it waits for a place, of this worker or the next
             if session.listener is None:
                 self._forget(name)
             else:
                 session.listener.worker_lost(reason)
+
+    def _end_with(self, seat: Seat) -> None:
+        """Draining, there is no other worker for its sessions."""
+        for name in seat.sessions & self._sessions.keys():
+            self._end_one(name, ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+            self._forget(name)
+        if not len(self._seats):
+            self._end_all(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
 
     def give_up(self) -> None:
         """There will be no other worker: every session is told."""
@@ -222,73 +224,98 @@ class WorkerClient:
 
     # Events
 
-    async def _receive_one(self, link: WorkerLink) -> None:
+    async def _receive_one(self, seat: Seat) -> None:
         try:
-            event = await link.receive(self._config.heartbeat_interval)
+            event = await seat.link.receive(self._config.heartbeat_interval)
         except ipc.IpcError as error:
-            self.lose(f"it could not be understood ({error})", kind="faulty")
+            self._lose(seat, f"it could not be understood ({error})", kind="faulty")
             return
         await self._look_after_sessions()
         if event is None:
-            self._check_silence()
+            self._check_silence(seat)
             return
-        self._heard_at = self._clock()
+        seat.heard_at = self._clock()
         match event:
             case ipc.Ready():
-                self.facts = event.facts
-                if self.state is WorkerState.LOADING:
-                    self._enter(WorkerState.READY)
-                    self._take_up_sessions()
+                if not seat.ready:
+                    seat.facts = event.facts
+                    self._notify()
                     await self._fill_places()
             case ipc.Heartbeat():
-                self._on_heartbeat(event)
+                await self._on_heartbeat(seat, event)
             case ipc.Dead():
-                self.lose(event.message)
+                self._lose(seat, event.message)
             case _:
-                await self._route(event)
+                await self._route(seat, event)
 
     def _take_up_sessions(self) -> None:
-        """Sessions that a worker before this one had."""
-        for session in self._sessions.values():
-            if session.start is None and session.listener is not None:
+        """Sessions that a worker before had go to one that has room."""
+        for name, session in self._sessions.items():
+            if session.listener is None or session.start is not None or self._seats.seated(name):
+                continue
+            if self._seats.give(name) is not None:
                 session.listener.worker_ready()
 
-    def _check_silence(self) -> None:
+    def _check_silence(self, seat: Seat) -> None:
         limit = self._config.heartbeat_timeout
-        if self.state is WorkerState.LOADING:
+        if not seat.ready:
             limit = max(limit, self._config.worker_start_timeout)
-        if self.heartbeat_age() > limit:
-            self.lose(f"nothing was heard of it for {limit:g} s", kind="silent")
+        if self._clock() - seat.heard_at > limit:
+            self._lose(seat, f"nothing was heard of it for {limit:g} s", kind="silent")
 
-    def _on_heartbeat(self, event: ipc.Heartbeat) -> None:
-        self.heartbeat = event
+    async def _on_heartbeat(self, seat: Seat, event: ipc.Heartbeat) -> None:
+        seat.heartbeat, seat.full = event, False
         if event.busy and event.idle_seconds > self._config.block_deadline:
-            self.lose(f"one block took longer than {self._config.block_deadline:g} s", kind="hung")
+            self._lose(seat, f"one block took longer than {self._config.block_deadline:g} s", kind="hung")
+        if event.others:
+            await self._fill_places()  # others may have left room
 
-    async def _route(self, event: ipc.SessionEvent) -> None:
+    async def _route(self, seat: Seat, event: ipc.SessionEvent) -> None:
         session = self._sessions.get(event.session)
-        if session is None:
+        if session is None or event.session not in seat.sessions:
+            return
+        if isinstance(event, ipc.Full):
+            await self._on_full(seat, event.session, session)
             return
         over = isinstance(event, ipc.Ended | ipc.Failed)
         if over:
             self._forget(event.session)
+        session.begun |= isinstance(event, ipc.Started)
+        if isinstance(event, ipc.Chunk):
+            self.late_chunks += event.lead_seconds < 0
         if session.listener is not None:
             session.listener.deliver(event)
         if over:
             await self._fill_places()
 
+    async def _on_full(self, seat: Seat, name: str, session: _Session) -> None:
+        """Another API process was first: the session waits, before all others, for the next room."""
+        seat.full, session.told = True, False
+        self._seats.leave(name)
+        if session.listener is None:
+            self._forget(name)
+        elif session.begun:
+            session.listener.worker_lost("its worker has no room")
+        else:
+            session.start = session.asked
+            self._admission.put_back(name, self._clock())
+        await self._fill_places()
+
     # Places
 
     async def _begin(self, name: str) -> None:
-        """Tells the worker of a session that has its place now."""
-        session = self._sessions.get(name)
+        """Tells a worker of a session that has its place now."""
+        session, seat = self._sessions.get(name), self._seats.give(name)
         if session is None or session.start is None:
+            return
+        if seat is None:
+            self._admission.put_back(name, self._clock())
             return
         start, session.start = session.start, None
         session.told = True
         if session.listener is not None:
             session.listener.admitted()
-        await self._send(start)
+        await self._send(seat, start)
 
     async def _stop(self, name: str) -> None:
         """Asks the worker to end a session; its place is free after `answer_timeout` even without an answer."""
@@ -296,9 +323,17 @@ class WorkerClient:
             self._forget(name)
             return
         self._admission.end(name, self._clock(), within=self._config.answer_timeout)
-        await self._send(ipc.Stop(session=name))
+        await self._send(self._seats.of(name), ipc.Stop(session=name))
+
+    def _count_places(self) -> None:
+        """Places are there as far as seats are, and those whose worker was lost come first."""
+        seated = set().union(*(seat.sessions for seat in self._seats))
+        lost = sum(session.start is None and name not in seated for name, session in self._sessions.items())
+        self._admission.places = min(self.places, self._admission.active + max(0, self._seats.room - lost))
 
     async def _fill_places(self) -> None:
+        self._take_up_sessions()
+        self._count_places()
         admitted = self._admission.admit(self._clock()) if self.state is WorkerState.READY else ()
         self._tell_positions()
         for name in admitted:
@@ -340,33 +375,25 @@ class WorkerClient:
     def _forget(self, name: str) -> None:
         """The one way out: the session and its place, or its turn, are gone together."""
         del self._sessions[name]
+        self._seats.leave(name)
         assert self._admission.leave(name), f"{name} had neither a place nor a turn"
         self._notify()
 
-    async def _send(self, command: ipc.Command) -> None:
-        link = self._link
-        if link is None:
+    async def _send(self, seat: Seat | None, command: ipc.Command) -> None:
+        if seat is None:
             return
         try:
-            await link.send(command)
+            await seat.link.send(command)
         except ipc.IpcError as error:
-            if self._link is link:
-                self.lose(f"it does not take commands ({error})", kind="deaf")
+            self._lose(seat, f"it does not take commands ({error})", kind="deaf")
 
     def _end_all(self, code: ErrorCode, message: str) -> None:
         sessions = list(self._sessions.values())
         self._sessions.clear()
         self._admission.clear()
+        for seat in self._seats:
+            seat.sessions.clear()
         self._notify()
         for session in sessions:
             if session.listener is not None:
                 session.listener.end(code, message)
-
-    def _enter(self, state: WorkerState) -> None:
-        self.state = state
-        self._notify()
-
-    def _notify(self) -> None:
-        """Wakes whoever waits for a change; each looks for itself whether it is the one it waits for."""
-        self._changed.set()
-        self._changed = asyncio.Event()

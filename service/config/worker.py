@@ -10,6 +10,9 @@ from pydantic import BaseModel, Field
 class Worker(BaseModel):
     """The engine's process: looked after, restarted, spoken to."""
 
+    workers: int = Field(
+        1, ge=1, le=64, description="Workers on this machine, `max_sessions` each; on CUDA the first gets `cuda:0`, ..."
+    )
     worker_poll_interval: float = Field(
         0.1, gt=0, le=1, description="Time between two looks at the worker's process, and of an idle worker round."
     )

@@ -18,6 +18,7 @@ from service.ipc.events import (
     Discarded,
     Ended,
     Failed,
+    Full,
     Heartbeat,
     Queued,
     Ready,
@@ -59,6 +60,7 @@ SessionEvent: TypeAlias = (
     | Chunk
     | Ended
     | Failed
+    | Full
 )
 Event: TypeAlias = Ready | Heartbeat | Dead | SessionEvent
 COMMANDS: tuple[type[Message], ...] = get_args(Command)

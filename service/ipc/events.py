@@ -21,6 +21,10 @@ class Started(Message, frozen=True, kw_only=True):
     block_frames: int
     frames_per_block: int
     first_block_frames: int
+    codec: str = ""
+    """With format `m4s`: what a browser calls it."""
+    init: bytes = b""
+    """With format `m4s`: what a decoder has to have before the first fragment."""
 
 
 class Queued(Message, frozen=True, kw_only=True):
@@ -143,6 +147,12 @@ class Failed(Message, frozen=True, kw_only=True):
     field: str | None = None
 
 
+class Full(Message, frozen=True, kw_only=True):
+    """Whoever shares a worker out has no place left in it: the session was not opened, and may be elsewhere."""
+
+    session: str
+
+
 class Heartbeat(Message, frozen=True, kw_only=True):
     sessions: int
     idle_seconds: float
@@ -155,6 +165,8 @@ class Heartbeat(Message, frozen=True, kw_only=True):
     """Of the process, on the host."""
     device_memory_bytes: int | None = None
     """What tensors hold on the device; None where that is the host."""
+    others: int = 0
+    """Of the sessions, those of other API processes, where several share the worker; whoever shares it out says so."""
 
 
 class Dead(Message, frozen=True, kw_only=True):

@@ -53,6 +53,7 @@ EVENTS: list[ipc.Event] = [
         frames_per_block=12,
         first_block_frames=9,
     ),
+    ipc.Full(session="s"),
     ipc.Queued(session="s", event_id="e", ahead_blocks=2),
     ipc.Applied(session="s", event_id="e", sequence=3, block=3, queued_ms=1.0, latency_ms=2.0),
     ipc.Superseded(session="s", event_id="e", by="f"),
