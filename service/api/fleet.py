@@ -14,6 +14,7 @@ from service import ipc
 from service.api.seats import Seats
 from service.api.worker_link import LossKind
 from service.config import ServiceConfig
+from service.errors import ErrorCode, SessionError
 
 
 class WorkerState(Enum):
@@ -50,6 +51,13 @@ class Fleet:
     @property
     def ready(self) -> bool:
         return self.state is WorkerState.READY and self.heartbeat_age() <= self._config.heartbeat_timeout
+
+    def require_ready(self) -> None:
+        """Raises SessionError: no session would be started."""
+        if self.state is WorkerState.DRAINING:
+            raise SessionError(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
+        if self.state is not WorkerState.READY:
+            raise SessionError(ErrorCode.WORKER_UNAVAILABLE, f"The engine is {self.state.name.lower()}.")
 
     @property
     def seats(self) -> Seats:

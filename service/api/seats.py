@@ -1,6 +1,6 @@
 """The workers that an API process has now: each a seat with its link, its state and the sessions that are in it.
 
-It knows links and what workers say of themselves; nothing of listeners or of who may have a place. Invariants: a
+It knows links and what workers say of themselves; nothing of who may have a place. Invariants: a
 session sits in one seat at most; a seat is given only while its worker is ready and has room, the one with most room
 first; a seat is gone with its link.
 """
@@ -9,7 +9,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service import ipc
-from service.api.worker_link import WorkerLink
+from service.api.worker_link import Listener, WorkerLink
+
+
+@dataclass(slots=True)
+class Opened:
+    """A session that waits for a place or has one.
+
+    Without a listener nobody wants it, and its end is waited for. With `start` it has had no place yet.
+    """
+
+    listener: Listener | None
+    start: ipc.Start | None
+    asked: ipc.Start
+    """As it was opened."""
+    told: bool = False
+    """The present worker has been told of it."""
+
+    begun: bool = False
+    """A worker has opened it once."""
 
 
 @dataclass(slots=True, eq=False)

@@ -10,36 +10,18 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from service import ipc
 from service.api.admission import Admission
+from service.api.background import Background
 from service.api.fleet import Fleet
 from service.api.fleet import WorkerState as WorkerState
-from service.api.seats import Seat
+from service.api.seats import Opened, Seat
 from service.api.worker_link import Listener, LossKind, SessionCommand, WorkerLink
 from service.config import ServiceConfig
-from service.errors import ErrorCode, SessionError
+from service.errors import ErrorCode
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class _Session:
-    """A session that waits for a place or has one.
-
-    Without a listener nobody wants it, and its end is waited for. With `start` it has had no place yet.
-    """
-
-    listener: Listener | None
-    start: ipc.Start | None
-    asked: ipc.Start
-    """As it was opened."""
-    told: bool = False
-    """The present worker has been told of it."""
-
-    begun: bool = False
-    """A worker has opened it once."""
 
 
 class WorkerClient(Fleet):
@@ -47,13 +29,14 @@ class WorkerClient(Fleet):
 
     def __init__(self, config: ServiceConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(config, clock=clock)
-        self._sessions: dict[str, _Session] = {}
+        self._sessions: dict[str, Opened] = {}
         self._admission = Admission(
             places=config.max_sessions * config.workers,
             room=config.waiting_room,
             lease_seconds=config.lease_seconds,
             waiting_timeout=config.waiting_timeout,
         )
+        self._background = Background(limit=config.max_jobs, patience=config.answer_timeout, send=self._send)
         self._looked_at = clock()
         self.late_chunks = 0
         """Chunks that were finished after they were due."""
@@ -86,13 +69,10 @@ class WorkerClient(Fleet):
             SessionError: the worker is not ready or the server is draining.
             CapacityError: there is no place, neither to run nor to wait.
         """
-        if self.state is WorkerState.DRAINING:
-            raise SessionError(ErrorCode.SERVER_DRAINING, "The server is shutting down.")
-        if self.state is not WorkerState.READY:
-            raise SessionError(ErrorCode.WORKER_UNAVAILABLE, f"The engine is {self.state.name.lower()}.")
+        self.require_ready()
         self._count_places()
         has_place = self._admission.ask(start.session, self._clock())
-        self._sessions[start.session] = _Session(listener, start, start)
+        self._sessions[start.session] = Opened(listener, start, start)
         if has_place:
             await self._begin(start.session)
         else:
@@ -100,6 +80,9 @@ class WorkerClient(Fleet):
 
     async def send(self, command: SessionCommand) -> None:
         """Passes a command on. To a session that has ended, or a worker that is lost, it goes nowhere."""
+        if command.session in self._background:
+            await self._background.pass_on(command, self._clock())
+            return
         if command.session not in self._sessions:
             return
         if isinstance(command, ipc.Stop):
@@ -114,12 +97,25 @@ class WorkerClient(Fleet):
             session.told = True
             await self._send(seat, start)
 
+    @property
+    def background_room(self) -> int:
+        """Sessions of jobs that would be taken now."""
+        return self._background.room(self._seats) if self.state is WorkerState.READY else 0
+
+    async def open_background(self, start: ipc.Start, listener: Listener) -> None:
+        """A job's session: no place, no lease, no waiting. If its worker is lost, it is over. Raises as `open`."""
+        self.require_ready()
+        await self._background.open(self._seats, start, listener)
+
     def renew(self, session: str) -> None:
         """The session's connection shows life."""
         self._admission.renew(session, self._clock())
 
     async def release(self, session: str) -> None:
         """Nobody listens any more: the worker, if it has heard of the session, is told to stop it."""
+        if session in self._background:
+            await self._background.release(session, self._clock())
+            return
         held = self._sessions.get(session)
         if held is None:
             return
@@ -149,6 +145,7 @@ class WorkerClient(Fleet):
             return
         self._draining = True
         self._notify()
+        self._background.draining(self._config.drain_grace)
         for name, session in list(self._sessions.items()):
             if session.listener is None:
                 continue
@@ -160,10 +157,7 @@ class WorkerClient(Fleet):
         await self._all_ended(within=self._config.drain_grace)
 
     async def drain(self) -> None:
-        """Takes no new session, leaves the others `drain_grace` to end by themselves, and then ends them.
-
-        This is for good: the state stays DRAINING, and no other worker is served.
-        """
+        """As `begin_drain`, and then ends those that are left. No other worker is served."""
         await self.begin_drain()
         for seat in self._seats:
             await self._send(seat, ipc.Shutdown())
@@ -197,6 +191,7 @@ class WorkerClient(Fleet):
         self._seats.remove(seat)
         self.loss = reason
         self._notify()
+        self._background.lost(seat, reason)
         if self._draining:
             self._end_with(seat)
             return
@@ -271,6 +266,9 @@ class WorkerClient(Fleet):
             await self._fill_places()  # others may have left room
 
     async def _route(self, seat: Seat, event: ipc.SessionEvent) -> None:
+        if event.session in self._background:
+            self._background.deliver(seat, event)
+            return
         session = self._sessions.get(event.session)
         if session is None or event.session not in seat.sessions:
             return
@@ -288,7 +286,7 @@ class WorkerClient(Fleet):
         if over:
             await self._fill_places()
 
-    async def _on_full(self, seat: Seat, name: str, session: _Session) -> None:
+    async def _on_full(self, seat: Seat, name: str, session: Opened) -> None:
         """Another API process was first: the session waits, before all others, for the next room."""
         seat.full, session.told = True, False
         self._seats.leave(name)
@@ -351,6 +349,7 @@ class WorkerClient(Fleet):
         if now < self._looked_at + self._config.heartbeat_interval:
             return
         self._looked_at = now
+        self._background.look(now)
         for name in self._admission.weary(now):
             message = f"No place became free within {self._config.waiting_timeout:g} s."
             self._end_one(name, ErrorCode.CAPACITY, message)
@@ -388,6 +387,7 @@ class WorkerClient(Fleet):
             self._lose(seat, f"it does not take commands ({error})", kind="deaf")
 
     def _end_all(self, code: ErrorCode, message: str) -> None:
+        self._background.end_all(code, message)
         sessions = list(self._sessions.values())
         self._sessions.clear()
         self._admission.clear()
