@@ -66,6 +66,9 @@ class JobService(Protocol):
     async def media(self, principal: Principal, job: str, variant: Variant = "video") -> MediaFile:
         """VIDEO_NOT_READY before it is completed, VIDEO_EXPIRED once its files are deleted."""
 
+    async def opening(self, principal: Principal, job: str) -> bytes | None:
+        """The file that the job begins with, None where it begins with nothing. VIDEO_EXPIRED once it is deleted."""
+
     async def create_batch(
         self,
         principal: Principal,
@@ -89,3 +92,9 @@ class JobService(Protocol):
 
     async def wait_batch(self, principal: Principal, batch: str, *, timeout: float) -> Batch:
         """Once no job of it is open, or after `timeout` seconds, as it then is."""
+
+    async def results(self, principal: Principal, batch: str, *, after: str | None = None, limit: int = 100) -> JobPage:
+        """The terminal jobs of a batch in the order in which they ended; `after`: the id of the last one known.
+
+        What comes later ended later, so that paging misses none. BATCH_UNKNOWN, CURSOR_INVALID.
+        """
