@@ -41,6 +41,15 @@ class Outbound:
             raise ProtocolError(ErrorCode.URL_FORBIDDEN, message, field=field, expected="a public address")
         return target
 
+    async def vet(self, url: str, *, field: str) -> None:
+        """Whether something may be sent there later, as things stand. Raises ProtocolError."""
+        target = self.check(url, field=field)
+        try:
+            async with asyncio.timeout(self.timeout):
+                await addresses_of(target, self.rule, resolver=self.resolver, field=field)
+        except TimeoutError:
+            raise _failed(f"The host {target.host} was not found within {self.timeout:g} s.", field) from None
+
     async def fetch(self, url: str, *, field: str, max_bytes: int) -> bytes:
         """The body that a URL leads to, following redirects. Raises ProtocolError."""
         target = self.check(url, field=field)
