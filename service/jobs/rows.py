@@ -99,6 +99,26 @@ def change_of_attempt(connection: Connection, job: str, attempt: int, **values: 
         raise StaleAttempt(job, attempt)
 
 
+def extend_lease(connection: Connection, job: str, attempt: int, *, until: float) -> None:
+    """No change that anybody is told of; nothing, where the attempt is not the present one."""
+    present = (JOBS.c.id == job, JOBS.c.attempt == attempt, JOBS.c.status == JobStatus.IN_PROGRESS)
+    connection.execute(update(JOBS).where(*present).values(lease_until=until))
+
+
+def free_all(connection: Connection, *, now: float) -> int:
+    """All jobs that are being made wait again; how many."""
+    held = tuple(connection.execute(select(JOBS.c.id, JOBS.c.attempt).where(JOBS.c.status == JobStatus.IN_PROGRESS)))
+    for job, attempt in held:
+        change(connection, job, status=JobStatus.QUEUED, owner=None, lease_until=None)
+        close_attempt(connection, job, attempt, outcome="abandoned", now=now)
+    return len(held)
+
+
+def troubled_since(connection: Connection, job: str) -> float | None:
+    found: float | None = connection.execute(select(JOBS.c.troubled_since).where(JOBS.c.id == job)).scalar()
+    return found
+
+
 def delete_job(connection: Connection, job: str) -> None:
     connection.execute(delete(IDEMPOTENCY_KEYS).where(IDEMPOTENCY_KEYS.c.made == job))
     for table in (JOB_FILES, JOB_ATTEMPTS):
@@ -302,7 +322,7 @@ def _by_age(columns: Any, order: Order) -> Sequence[ColumnElement[Any]]:
     return both if order == "asc" else tuple(column.desc() for column in both)
 
 
-def _beyond(columns: Any, place: Row[Any] | None, *, cursor: str, order: Order) -> ColumnElement[bool]:
+def _beyond(columns: Any, place: Any, *, cursor: str, order: Order) -> ColumnElement[bool]:
     """What comes behind the row with this age and id."""
     if place is None:
         raise JobError(ErrorCode.CURSOR_INVALID, f"after is the id of an earlier page's last, not {cursor[:64]!r}")
