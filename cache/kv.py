@@ -73,6 +73,15 @@ class KVCache:
             self.keys_LBNHD[layer, :, target].copy_(keys_BTHD[:, source])
             self.values_LBNHD[layer, :, target].copy_(values_BTHD[:, source])
 
+    def slot_tokens(self, plan: PassPlan) -> Tensor:
+        """Which token of the cache each token of the pass is written to: int64 on the cache's device."""
+        per_frame, device = self.shape.tokens_per_frame, self.keys_LBNHD.device
+        runs = [
+            torch.arange(span.slot * per_frame, (span.slot + span.length) * per_frame, device=device)
+            for span in plan.writes
+        ]
+        return runs[0] if len(runs) == 1 else torch.cat(runs)
+
     def read(self, layer: int, *, plan: PassPlan) -> tuple[Tensor, Tensor]:
         """Keys and values that the pass attends to, as views [B, T, H, D]."""
         tokens = plan.valid_slots * self.shape.tokens_per_frame

@@ -82,7 +82,7 @@ def _denoise(parts: Parts, stream: Stream, plan: PassPlan, *, attempt: int, inte
 
     def predict(noisy: Tensor, step: int) -> Tensor:
         sigma = parts.schedule.sigmas[step]
-        output = parts.passes.transformer(parts.network_input(noisy, sigma), time=parts.times[step], context=context)
+        output = parts.passes.run(parts.network_input(noisy, sigma), time=parts.times[step], context=context)
         return to_x0(parts.prediction, output, noisy=noisy, sigma=sigma, data_std=parts.data_std)
 
     x0 = denoise_block(predict, noise(0), parts.schedule, renoise=lambda step: noise(step + 1), interrupted=interrupted)

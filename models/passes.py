@@ -14,7 +14,8 @@ from cache.recache import FramesFrom, run_pass
 from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec
 from models.attention import Kernel, attention
-from models.rope import rotate, time_rotation
+from models.hot import BakedTime, HotPath
+from models.rope import RotationTable, rotate, time_rotation
 from models.transformer import PassContext, TimeEmbedding, Transformer
 
 
@@ -36,12 +37,24 @@ class CachedPasses:
     """Runs passes of one transformer at one picture size; the streams' caches are arguments."""
 
     def __init__(
-        self, transformer: Transformer, spec: WindowSpec, *, height: int, width: int, kernel: Kernel = "auto"
+        self,
+        transformer: Transformer,
+        spec: WindowSpec,
+        *,
+        height: int,
+        width: int,
+        kernel: Kernel = "auto",
+        hot: HotPath | None = None,
     ) -> None:
         self.transformer = transformer
         self.spec = spec
         self.kernel: Kernel = kernel
+        self._hot = hot
         self._height, self._width = height, width
+        rows, columns = transformer.config.token_grid(height, width)
+        self._rotations = RotationTable(
+            transformer.config.head_dim, rows=rows, columns=columns, device=transformer.device
+        )
 
     def cache_shape(self, batch: int = 1) -> CacheShape:
         config = self.transformer.config
@@ -63,10 +76,17 @@ class CachedPasses:
         return self._context(cache, plan, text)
 
     def _context(self, cache: KVCache, plan: PassPlan, text: TextKeysValues) -> PassContext:
-        rope = self.transformer.rope(
-            range(plan.first_frame, plan.end_frame), height=self._height, width=self._width
-        )
-        return PassContext(rope, text, CachedAttention(cache, plan, self.kernel), self.kernel)
+        rope = self._rotations.at(range(plan.first_frame, plan.end_frame))
+        fused = None if self._hot is None else self._hot.inputs(cache, plan, rope)
+        return PassContext(rope, text, CachedAttention(cache, plan, self.kernel), self.kernel, fused)
+
+    def run(self, latents_BFCHW: Tensor, *, time: TimeEmbedding, context: PassContext) -> Tensor:
+        """One pass of what `prepare` gave: the network's output [B, F, out_channels, H, W]."""
+        if self._hot is None:
+            out: Tensor = self.transformer(latents_BFCHW, time=time, context=context)
+            return out
+        assert isinstance(time, BakedTime), "embedded by these passes"
+        return self._hot(latents_BFCHW, time=time, context=context)
 
     def rebuild(
         self, cache: KVCache, plan: PassPlan, *, frames: FramesFrom, text: TextKeysValues, time: TimeEmbedding
@@ -75,14 +95,15 @@ class CachedPasses:
 
         def forward(latents_BFCHW: Tensor, plan: PassPlan) -> None:
             # `run_pass` has put the sink in its place.
-            self.transformer(latents_BFCHW, time=time, context=self._context(cache, plan, text))
+            self.run(latents_BFCHW, time=time, context=self._context(cache, plan, text))
 
         run_pass(cache, plan, frames=frames, forward=forward, turn=self.turn)
 
     def embed_timestep(self, timestep: float) -> TimeEmbedding:
         """A timestep that all frames of a pass share."""
         shared = torch.full((1, 1), timestep, dtype=torch.float32, device=self.transformer.device)
-        return self.transformer.embed_time(shared)
+        time = self.transformer.embed_time(shared)
+        return time if self._hot is None else self._hot.bake(time)
 
     def turn(self, keys: Tensor, shift: int) -> Tensor:
         """Move keys by a number of temporal positions."""

@@ -22,6 +22,7 @@ from cache.window import PassPlan, Positions, SinkPolicy, WindowSpec, WindowStat
 from models.config import SamplerConfig, TransformerConfig
 from models.errors import WeightsError
 from models.fill import load_into
+from models.hot import Forms, HotPath
 from models.passes import CachedPasses
 from models.sampler import Schedule, add_noise, make_schedule, to_x0
 from models.transformer import Transformer
@@ -182,7 +183,7 @@ class _Run:
         x = x0 = case.tensors.get(f"block.{block}.noise", shape)
         for step, sigma in enumerate(self.schedule.sigmas):
             time = self.passes.embed_timestep(self.schedule.timesteps[step])
-            velocity = self.passes.transformer(x, time=time, context=context)
+            velocity = self.passes.run(x, time=time, context=context)
             yield self._deviation(f"block.{block}.step.{step}.velocity", "velocity", velocity)
             x0 = to_x0("flow", velocity, noisy=x, sigma=sigma, data_std=None)
             if step + 1 < self.schedule.steps:
@@ -200,12 +201,19 @@ class _Run:
 
 
 @torch.inference_mode()
-def run_case(case: ReferenceCase, *, device: torch.device | str = "cpu") -> list[Deviation]:
-    """Make all blocks of the case and compare every velocity, next input and latent."""
+def run_case(
+    case: ReferenceCase, *, device: torch.device | str = "cpu", forms: Forms | None = None
+) -> list[Deviation]:
+    """Make all blocks of the case and compare every velocity, next input and latent.
+
+    Args:
+        forms: of the hot path; None is the plain one.
+    """
     case = replace(case, tensors=case.tensors.to(device))
     transformer = Transformer(case.transformer).to(device)
     load_into(transformer, case.tensors.weights(), source=case.tensors.source)
-    passes = CachedPasses(transformer, case.window, height=case.height, width=case.width)
+    hot = None if forms is None else HotPath(transformer, forms)
+    passes = CachedPasses(transformer, case.window, height=case.height, width=case.width, hot=hot)
     run = _Run(case, passes, passes.new_cache(case.batch), make_schedule(case.sampler), WindowState(case.window))
     prompt = 0
     text = run.text(prompt)

@@ -50,6 +50,40 @@ def video_rotation(head_dim: int, frames: Sequence[int], *, rows: int, columns: 
     return _rotation(torch.cat([time, row, column], dim=-1).reshape(count * rows * columns, 1, head_dim // 2))
 
 
+class RotationTable:
+    """The rotations of whole latent frames of one size on one device, without its rows and columns made anew.
+
+    Only the few numbers that time turns by are computed on the host and go to the device, without waiting for it.
+    Equal to `video_rotation` bit for bit.
+    """
+
+    def __init__(self, head_dim: int, *, rows: int, columns: int, device: torch.device | str = "cpu") -> None:
+        self._head_dim = head_dim
+        self._device = torch.device(device)
+        still = video_rotation(head_dim, [0], rows=rows, columns=columns)
+        time_pairs, _, _ = axis_pairs(head_dim)
+        place = slice(time_pairs, None)
+        self._still = Rotation(still.cos_N1P[..., place], still.sin_N1P[..., place]).to(device)
+
+    def at(self, frames: Sequence[int]) -> Rotation:
+        """The rotation at temporal positions `frames`, tokens in (frame, row, column) order."""
+        time_pairs, _, _ = axis_pairs(self._head_dim)
+        angles = _angles(torch.tensor(list(frames)), time_pairs)
+        return Rotation(
+            self._joined(angles.cos(), self._still.cos_N1P), self._joined(angles.sin(), self._still.sin_N1P)
+        )
+
+    def _joined(self, turned_FP: Tensor, still_S1P: Tensor) -> Tensor:
+        moved = turned_FP.float()
+        if self._device.type == "cuda":
+            moved = moved.pin_memory()
+        moved = moved.to(self._device, non_blocking=True)
+        frames, tokens = moved.shape[0], still_S1P.shape[0]
+        time = moved[:, None, None].expand(frames, tokens, 1, -1)
+        still = still_S1P[None].expand(frames, -1, -1, -1)
+        return torch.cat([time, still], dim=-1).flatten(0, 1)
+
+
 def time_rotation(head_dim: int, shift: int) -> Rotation:
     """The rotation that moves any token by `shift` temporal positions."""
     time_pairs, row_pairs, column_pairs = axis_pairs(head_dim)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from cache.text_kv import TextKeysValues
 from models.attention import Attend, Kernel, attention
 from models.config import TransformerConfig
+from models.kernels.forms import FusedInputs
 from models.rope import Rotation, rotate, video_rotation
 
 
@@ -134,6 +135,8 @@ class PassContext:
     text: TextKeysValues
     attend: Attend
     kernel: Kernel = "auto"
+    fused: FusedInputs | None = None
+    """The same for the hot path (models/hot.py), where that is used."""
 
 
 class Transformer(nn.Module):
@@ -171,10 +174,10 @@ class Transformer(nn.Module):
     def forward(self, latents_BFCHW: Tensor, *, time: TimeEmbedding, context: PassContext) -> Tensor:
         """The network's output [B, F, out_channels, H, W] for latents at the timesteps that `time` embeds."""
         rows, columns = self.config.token_grid(*latents_BFCHW.shape[-2:])
-        x: Tensor = self._patchify(latents_BFCHW)
+        x: Tensor = self.patchify(latents_BFCHW)
         for layer, block in enumerate(self.blocks):
             x = block(x, time.blocks_BF6C, context=context, layer=layer)
-        return self._unpatchify(self.head(x, time.head_BFC), rows, columns)
+        return self.unpatchify(self.head(x, time.head_BFC), rows, columns)
 
     def embed_time(self, timestep_BF: Tensor) -> TimeEmbedding:
         """Embed timesteps in 0..1000. [B, 1] where all frames of a pass share one."""
@@ -199,7 +202,7 @@ class Transformer(nn.Module):
         rotation = video_rotation(self.config.head_dim, frames, rows=rows, columns=columns)
         return rotation.to(self.device)
 
-    def _patchify(self, latents_BFCHW: Tensor) -> Tensor:
+    def patchify(self, latents_BFCHW: Tensor) -> Tensor:
         """The patch convolution as one matrix product over patches: [B, N, dim]."""
         _, patch_h, patch_w = self.config.patch_size
         batch, frames, channels, height, width = latents_BFCHW.shape
@@ -211,7 +214,8 @@ class Transformer(nn.Module):
             return x_BNC
         return (x_BNC.view(batch, frames, -1, self.config.dim) + self.pos_embed).flatten(1, 2)
 
-    def _unpatchify(self, out_BNP: Tensor, rows: int, columns: int) -> Tensor:
+    def unpatchify(self, out_BNP: Tensor, rows: int, columns: int) -> Tensor:
+        """[B, F, out_channels, H, W] out of what the head gives for each token."""
         _, patch_h, patch_w = self.config.patch_size
         batch = out_BNP.shape[0]
         out = out_BNP.reshape(batch, -1, rows, columns, patch_h, patch_w, self.config.out_channels)

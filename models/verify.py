@@ -144,7 +144,7 @@ def _cached(generator: Generator) -> Finding:
     noisy = parts.network_input(noise, parts.schedule.sigmas[0])
     plan = stream.window.plan_block()
     context = parts.passes.prepare(stream.cache, plan, text=stream.text)
-    ours = parts.passes.transformer(noisy, time=parts.times[0], context=context)
+    ours = parts.passes.run(noisy, time=parts.times[0], context=context)
     plain = _Remembering(parts)
     for first in range(0, end, step):
         latents = stream.scene_frames(first, step)
