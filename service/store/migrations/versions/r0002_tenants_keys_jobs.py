@@ -1,4 +1,4 @@
-"""Version 0002: tenants, keys, batch jobs and their files, and who holds a session.
+"""Version 0002: tenants, keys, batch jobs and their files, webhooks, and who holds a session.
 
 Sessions that were there belong to the tenant `local`. The way back forgets jobs, keys and holds; sessions stay.
 Programs that came before migrations refuse a store of this version, by its number in `store_schema`.
@@ -20,6 +20,8 @@ def upgrade() -> None:
     _create_key_usage()
     _create_job_attempts()
     _create_job_files()
+    _create_webhooks()
+    _create_webhook_secrets()
     op.add_column("sessions", sa.Column("tenant", sa.String(64), server_default="local", nullable=False))
     # Programs that came before migrations look here, and open number 1 only.
     op.execute("UPDATE store_schema SET version = 2")
@@ -28,6 +30,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("sessions", "tenant")
     for table in (
+        "webhook_secrets",
+        "webhooks",
         "job_files",
         "job_attempts",
         "key_usage",
@@ -183,3 +187,37 @@ def _create_job_files() -> None:
         sa.ForeignKeyConstraint(["job"], ["jobs.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job", "variant"),
     )
+
+
+def _create_webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(128), nullable=False),
+        sa.Column("job", sa.String(64), nullable=False),
+        sa.Column("url", sa.Text, nullable=False),
+        sa.Column("kind", sa.String(64), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_at", sa.Float),
+        sa.Column("finished_at", sa.Float),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("trouble", sa.Text),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("webhooks_due", "webhooks", ["next_at"])
+    op.create_index("webhooks_by_tenant", "webhooks", ["tenant", "created_at", "id"])
+
+
+def _create_webhook_secrets() -> None:
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(128), nullable=False),
+        sa.Column("secret", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("retired_at", sa.Float),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("webhook_secrets_by_tenant", "webhook_secrets", ["tenant", "created_at"])
