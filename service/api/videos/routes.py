@@ -12,7 +12,7 @@ from fastapi import Path as PathParameter
 from service.access.principal import Principal, Scope
 from service.api.files import ServedFile, file_response
 from service.api.gate import needs
-from service.api.problem import PROBLEM_MEDIA_TYPE, problem_schema
+from service.api.problem import problem_answers
 from service.api.schemas import inlined_schema
 from service.api.videos.answers import Video, VideoDeleted, VideoList
 from service.api.videos.asking import RemixRequest, VideoRequest
@@ -35,7 +35,6 @@ _UNKNOWN = "There is no such video"
 
 def problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
     """What a route can answer besides its success, by status: `s404="..."`."""
-    content = {PROBLEM_MEDIA_TYPE: {"schema": problem_schema()}}
     common = {
         "s401": "A key is needed",
         "s403": "The key is not good for this, or the policy refuses",
@@ -43,7 +42,7 @@ def problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
         "s429": "Too much is asked for; see Retry-After",
         "s503": "Not now; see Retry-After",
     }
-    return {int(status[1:]): {"description": why, "content": content} for status, why in (common | statuses).items()}
+    return problem_answers(**(common | statuses))
 
 
 _BODY_PROBLEMS = problems(
