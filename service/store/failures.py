@@ -17,6 +17,13 @@ class StoreVersionUnknown(ConfigError):
     code = ErrorCode.STORE_VERSION_UNKNOWN
 
 
+class BackupInvalid(StoreError):
+    """A backup that is not whole, or none at all."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ErrorCode.BACKUP_INVALID, message)
+
+
 class SessionUnknown(StoreError):
     """There is no such session, or no longer."""
 
@@ -29,6 +36,22 @@ class SessionLive(StoreError):
 
     def __init__(self, session: str) -> None:
         super().__init__(ErrorCode.SESSION_LIVE, f"session {session[:128]!r} is live; it has to end first")
+
+
+class HoldLost(StoreError):
+    """Another process goes on with the session; whoever finds this out has nothing more to do with it."""
+
+    def __init__(self, session: str) -> None:
+        super().__init__(ErrorCode.CONNECTION_REPLACED, f"another server went on with session {session[:128]!r}")
+
+
+class TokenRefused(StoreError):
+    """It is not the session's token, or too old. `known`: there is one at all; `live`: so is the session."""
+
+    def __init__(self, session: str, *, known: bool, live: bool) -> None:
+        super().__init__(ErrorCode.RESUME_TOKEN_INVALID, f"the token is not good for session {session[:128]!r}")
+        self.known = known
+        self.live = live
 
 
 class ForkPointInvalid(StoreError):

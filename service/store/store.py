@@ -5,11 +5,9 @@ after a `kill -9`; reads see whole commits only; a live session is never deleted
 """
 
 import asyncio
-import base64
-import binascii
 import json
-import math
 import time
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,9 +20,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from service.errors import ConfigError
 from service.latent_files import LATENTS
 from service.store import queries
-from service.store.database import FolderLock, open_database
-from service.store.failures import CursorInvalid, SessionLive, StoreError, StoreFailed
+from service.store.cursor import read_cursor, write_cursor
+from service.store.database import FolderLock, for_writing, lock_schema, open_database
+from service.store.failures import SessionLive, StoreError, StoreFailed
 from service.store.history import NOW, CoursePoint, copy_history, link_latents, read_course
+from service.store.holding import Holder
+from service.store.holds import HoldBook
 from service.store.keys import KeyBook
 from service.store.migrate import prepare
 from service.store.records import DISCARDED, ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
@@ -42,6 +43,10 @@ class StoreOptions:
     queue: int = 256
     """Writes that may wait."""
     readers: int = 2
+    url: str | None = None
+    """Of a database on a server, which several processes share, as they do the folder; None: a file in the folder."""
+    hold_seconds: float = 30.0
+    """How long a process that is silent still counts as there."""
 
 
 class SessionStore:
@@ -52,24 +57,28 @@ class SessionStore:
         options = options or StoreOptions()
         self.folder = folder
         _make_folder(folder)
-        self._lock = FolderLock(folder)
-        self._engine = open_database(folder, busy_timeout=options.busy_timeout)
+        self._lock = FolderLock(folder) if options.url is None else None
         try:
-            _begin(self._engine)
+            self._engine = open_database(folder, busy_timeout=options.busy_timeout, url=options.url)
+            _begin(self._engine, alone=options.url is None)
         except BaseException:
-            self._engine.dispose()
-            self._lock.release()
+            self._let_go()
             raise
         self._writer = Writer(self._engine, room=options.queue)
         self._readers = ThreadPoolExecutor(options.readers, thread_name_prefix="longtake-store-reader")
         self.keys = KeyBook(self._writer.do, self._read)
+        self.holds = HoldBook(self._writer, Holder(uuid.uuid4().hex, options.hold_seconds))
 
     def close(self) -> None:
         """Returns when all that was asked for is written."""
         self._writer.close()
         self._readers.shutdown()
         self._engine.dispose()
-        self._lock.release()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     @property
     def commits(self) -> int:
@@ -90,11 +99,25 @@ class SessionStore:
 
     async def open_session(self, record: SessionRecord) -> None:
         """A new session, live and without a chunk."""
-        await self._writer.do(lambda connection: queries.add_session(connection, record))
+
+        def work(connection: Connection) -> None:
+            queries.add_session(connection, record)
+            self.holds.begin(connection, record.id)
+
+        await self._writer.do(work)
 
     async def append_chunk(self, session: str, row: ChunkRow, *, events: tuple[str, ...] = ()) -> None:
         """A chunk and the engine's events that took effect with it."""
-        await self._writer.do(lambda connection: queries.add_chunk(connection, session, row=row, events=events))
+        await self._held(session, lambda connection: queries.add_chunk(connection, session, row=row, events=events))
+
+    async def _held(self, session: str, work: Callable[[Connection], T]) -> T:
+        """A write to a session, for who holds it. Raises HoldLost."""
+
+        def checked(connection: Connection) -> T:
+            self.holds.check(connection, session)
+            return work(connection)
+
+        return await self._writer.do(checked)
 
     async def append_note(self, session: str, text: str) -> None:
         """A JSON object with a `type`, for the record: the engine does not read it."""
@@ -103,7 +126,7 @@ class SessionStore:
             sequence = queries.record_of(connection, session).next_sequence
             queries.add_events(connection, session, events=[StoredEvent(sequence, text, engine=False)])
 
-        await self._writer.do(work)
+        await self._held(session, work)
 
     async def take_back(self, session: str, block: int, *, from_sequence: int, reason: str) -> None:
         """What was made from `block` on is no part of the video; of it, chunks from `from_sequence` on were not shown.
@@ -117,12 +140,13 @@ class SessionStore:
             queries.cut_session(connection, session, block=block)
             queries.add_events(connection, session, events=[StoredEvent(sequence, note, engine=False)])
 
-        await self._writer.do(work)
+        await self._held(session, work)
 
     async def end_session(self, session: str, reason: EndReason) -> None:
         """It is live no more."""
         now = time.time()
-        await self._writer.do(lambda connection: queries.end_session(connection, session, reason=reason, at=now))
+        await self._held(session, lambda connection: queries.end_session(connection, session, reason=reason, at=now))
+        self.holds.forget(session)
 
     async def reopen_session(self, session: str) -> SessionRecord:
         """An ended session is live again. Raises SessionLive if it is."""
@@ -131,6 +155,7 @@ class SessionStore:
             if queries.record_of(connection, session).live:
                 raise SessionLive(session)
             queries.end_session(connection, session, reason=None, at=None)
+            self.holds.begin(connection, session)
             return queries.record_of(connection, session)
 
         return await self._writer.do(work)
@@ -146,11 +171,11 @@ class SessionStore:
 
     async def list(self, after: str | None = None, *, limit: int = 20, tenant: str | None = None) -> Page:
         """The newest first, from the cursor `after` on: a tenant's, or everybody's. Raises CursorInvalid."""
-        place = _read_cursor(after) if after is not None else None
+        place = read_cursor(after) if after is not None else None
         found = await self._read(
             lambda connection: queries.records_after(connection, place, limit=limit + 1, tenant=tenant)
         )
-        return Page(found[:limit], _cursor(found[limit - 1]) if len(found) > limit else None)
+        return Page(found[:limit], write_cursor(found[limit - 1]) if len(found) > limit else None)
 
     async def chunks(self, session: str) -> tuple[ChunkRow, ...]:
         """All that left the worker, in order."""
@@ -268,26 +293,13 @@ def _make_folder(folder: Path) -> None:
         raise ConfigError(f"the store's folder {folder} cannot be made: {error.strerror}") from error
 
 
-def _begin(engine: Engine) -> None:
-    """Raises ConfigError."""
+def _begin(engine: Engine, *, alone: bool) -> None:
+    """`alone`: no other process has the store, so nothing in it is live. Raises ConfigError."""
     try:
-        with engine.execution_options(writes=True).begin() as connection:
+        with for_writing(engine).begin() as connection:
+            lock_schema(connection)
             prepare(connection)
-            queries.end_all(connection, reason="interrupted", at=time.time())
+            if alone:
+                queries.end_all(connection, reason="interrupted", at=time.time())
     except SQLAlchemyError as error:
         raise ConfigError(f"the store {engine.url.database} cannot be opened: {error.__cause__ or error}") from error
-
-
-def _cursor(record: SessionRecord) -> str:
-    return base64.urlsafe_b64encode(f"{record.created_at!r} {record.id}".encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str) -> queries.Place:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        created_at, session = text.split(" ")
-        if not math.isfinite(float(created_at)):
-            raise CursorInvalid(cursor)
-        return float(created_at), session
-    except (binascii.Error, ValueError) as error:
-        raise CursorInvalid(cursor) from error

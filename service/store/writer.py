@@ -16,10 +16,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from service.store.database import for_writing, is_conflict
 from service.store.failures import StoreClosed, StoreFailed
 
 T = TypeVar("T")
 _MOST_TOGETHER = 256
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,14 @@ class _Task:
     answer: "Future[Any]"
 
 
+_Done = tuple[_Task, Any, Exception | None]
+
+
 class Writer:
     """Starts its thread at once; `close` ends it when all that was given is done."""
 
     def __init__(self, engine: Engine, *, room: int) -> None:
-        self._engine = engine.execution_options(writes=True)
+        self._engine = for_writing(engine)
         self._waiting: deque[_Task] = deque()
         self._news = threading.Condition()
         self._room = asyncio.Semaphore(room)
@@ -78,27 +83,37 @@ class Writer:
     def _do_together(self, tasks: list[_Task]) -> None:
         """One transaction, in which each task can fail for itself."""
         wanted = [task for task in tasks if task.answer.set_running_or_notify_cancel()]
-        done: list[tuple[_Task, Any]] = []
-        try:
-            with self._engine.begin() as connection:
+        for tries in range(1, _TRIES + 1):
+            try:
+                done = self._try_together(wanted)
+                break
+            except SQLAlchemyError as error:
+                if is_conflict(error) and tries < _TRIES:
+                    continue
                 for task in wanted:
-                    self._do(task, connection, done)
-            self.commits += 1
-        except SQLAlchemyError as error:
-            for task in wanted:
-                if not task.answer.done():
                     task.answer.set_exception(StoreFailed(f"the store cannot write: {error.__cause__ or error}"))
-            return
-        for task, value in done:
-            task.answer.set_result(value)
+                return
+        for task, value, fault in done:
+            if fault is None:
+                task.answer.set_result(value)
+            else:
+                task.answer.set_exception(fault)
 
-    def _do(self, task: _Task, connection: Connection, done: list[tuple[_Task, Any]]) -> None:
+    def _try_together(self, wanted: list[_Task]) -> list[_Done]:
+        done: list[_Done] = []
+        with self._engine.begin() as connection:
+            for task in wanted:
+                done.append((task, *self._do(task, connection)))
+        self.commits += 1
+        return done
+
+    def _do(self, task: _Task, connection: Connection) -> tuple[Any, Exception | None]:
         try:
             with connection.begin_nested():
-                value = task.work(connection)
+                return task.work(connection), None
         except SQLAlchemyError as error:
-            task.answer.set_exception(StoreFailed(f"the store cannot write: {error.__cause__ or error}"))
+            if is_conflict(error):
+                raise
+            return None, StoreFailed(f"the store cannot write: {error.__cause__ or error}")
         except Exception as error:
-            task.answer.set_exception(error)
-        else:
-            done.append((task, value))
+            return None, error
