@@ -76,6 +76,7 @@ class Attempt:
     _script: Script | None = None
     _frames: int = 0
     """That the video is to have."""
+    _leaving: bool = False
     _blocks: int = 0
     _position: int = 0
     """Frames that the book has."""
@@ -132,11 +133,15 @@ class Attempt:
             lambda: FragmentFile.begin(self.files, self.job.id, attempt=self.job.attempt, of=before)
         )
         await self.book.keep_media(self.job, self._fragments.length)
-        if self.job.frames is None or self._position < self.job.frames:
+        if not self._whole:
             outcome = await self._stream(course)
-            if not isinstance(outcome, Done):
+            if not isinstance(outcome, Done) and not self._whole:
                 return outcome
         return await self._finish()
+
+    @property
+    def _whole(self) -> bool:
+        return self.job.frames is not None and self._position >= self.job.frames
 
     async def _course(self) -> StoredCourse:
         try:
@@ -155,7 +160,12 @@ class Attempt:
         start = start_of(self.job, course=course_of(course), max_seconds=self._frames / facts.fps, opening=opening)
         await self.worker.open_background(start, self)
         while True:
-            outcome = await self._heed(await self._news.get(), facts)
+            try:
+                async with asyncio.timeout(self.config.answer_timeout if self._leaving else None):
+                    news = await self._news.get()
+            except TimeoutError:
+                return Released()
+            outcome = await self._heed(news, facts)
             if outcome is not None:
                 return outcome
 
@@ -183,7 +193,8 @@ class Attempt:
             case _EndNews():
                 return Released()
             case _LetGo():
-                return Released()
+                await self.worker.send(ipc.Stop(session=self.job.id))  # a block that is under way still comes
+                self._leaving = True
         return None
 
     async def _began(self, event: ipc.Started, facts: ipc.Facts) -> None:

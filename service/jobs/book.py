@@ -5,8 +5,9 @@ the job by one commit, or in neither; only the present attempt of a job writes; 
 inside that commit; who waits hears of a change after it.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from service.jobs.bells import Bells
 from service.jobs.rows import StoredFile
 from service.jobs.values import Job, JobFailure, JobStatus
 from service.store import queries
-from service.store.failures import SessionUnknown
+from service.store.failures import SessionLive, SessionUnknown
 from service.store.jobs_schema import JOBS
 from service.store.records import ChunkRow, EndReason, SessionRecord, StoredEvent, fingerprints_of
 from service.store.store import SessionStore
@@ -289,6 +290,19 @@ class JobBook:
             rows.close_batch(connection, found.batch, now=now)
         self.on_terminal(connection, found)
         return found
+
+    async def cancel(self, jobs: Sequence[str]) -> list[Job]:
+        """They are made no further, in one commit; those that are terminal stay as they are."""
+
+        def work(connection: Connection) -> list[Job]:
+            return [self.end(connection, job, JobStatus.CANCELLED, outcome="cancelled") for job in jobs]
+
+        return [self._ended(job) for job in await self.store.write(work)]
+
+    async def drop_session(self, job: str) -> None:
+        """The session of a job that is deleted, unless somebody goes on with it."""
+        with contextlib.suppress(SessionUnknown, SessionLive):
+            await self.store.delete(job)
 
     # News
 

@@ -14,6 +14,7 @@ _PASSING = frozenset(
         ErrorCode.STORE_FAILED,
         ErrorCode.DISK_FULL,
         ErrorCode.CAPACITY,
+        ErrorCode.SESSION_ALREADY_STARTED,  # the engine has not let go of the last attempt's session yet
         ErrorCode.WORKER_UNAVAILABLE,
         ErrorCode.WORKER_DIED,
         ErrorCode.WORKER_STALLED,

@@ -273,6 +273,21 @@ def open_jobs_of_batch(connection: Connection, batch: str) -> tuple[str, ...]:
     return tuple(connection.execute(query).scalars())
 
 
+def results_of_batch(connection: Connection, batch: str, *, after: str | None, limit: int) -> tuple[Job, ...]:
+    """Terminal jobs in the order in which they ended. Raises JobError (CURSOR_INVALID)."""
+    query = select(JOBS).where(JOBS.c.batch == batch, JOBS.c.completed_at.is_not(None))
+    if after is not None:
+        place = connection.execute(
+            select(JOBS.c.completed_at, JOBS.c.id).where(JOBS.c.id == after, JOBS.c.batch == batch)
+        ).first()
+        if place is None or place.completed_at is None:
+            raise _no_place(after)
+        same = JOBS.c.completed_at == place.completed_at
+        query = query.where(or_(JOBS.c.completed_at > place.completed_at, and_(same, JOBS.c.id > place.id)))
+    rows = connection.execute(query.order_by(JOBS.c.completed_at, JOBS.c.id).limit(limit))
+    return tuple(_job(row) for row in rows)
+
+
 def cancel_batch(connection: Connection, batch: str, *, now: float) -> None:
     """Marks it; its jobs are cancelled one by one."""
     one = (BATCHES.c.id == batch, BATCHES.c.completed_at.is_(None))
@@ -325,8 +340,12 @@ def _by_age(columns: Any, order: Order) -> Sequence[ColumnElement[Any]]:
 def _beyond(columns: Any, place: Any, *, cursor: str, order: Order) -> ColumnElement[bool]:
     """What comes behind the row with this age and id."""
     if place is None:
-        raise JobError(ErrorCode.CURSOR_INVALID, f"after is the id of an earlier page's last, not {cursor[:64]!r}")
+        raise _no_place(cursor)
     age, same = columns.created_at, columns.created_at == place.created_at
     if order == "asc":
         return or_(age > place.created_at, and_(same, columns.id > place.id))
     return or_(age < place.created_at, and_(same, columns.id < place.id))
+
+
+def _no_place(cursor: str) -> JobError:
+    return JobError(ErrorCode.CURSOR_INVALID, f"after is the id of an earlier page's last, not {cursor[:64]!r}")
