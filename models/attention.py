@@ -2,8 +2,8 @@
 
 `attention(q, k, v)` is softmax(q k^T / sqrt(D)) v over [B, N, H, D] without a mask: the block-causal structure of
 this family is in which keys a pass is given, never in a mask. Kernels are torch's SDPA (cuDNN, flash, memory
-efficient, its plain form, or torch's own choice), xformers on CUDA, and a reference in plain float64 that tests
-compare with. Knows nothing of caches or prompts.
+efficient, its plain form, or torch's own choice), xformers and FlashAttention 3 on CUDA, and a reference in plain
+float64 that tests compare with. Knows nothing of caches or prompts.
 
 Legend: B batch, N queries, T keys, H heads, D width of a head.
 """
@@ -18,8 +18,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from models.errors import ConfigError
 
-Kernel = Literal["auto", "cudnn", "flash", "efficient", "plain", "xformers", "reference"]
-KERNELS: tuple[Kernel, ...] = ("auto", "cudnn", "flash", "efficient", "plain", "xformers", "reference")
+Kernel = Literal["auto", "cudnn", "flash", "flash3", "efficient", "plain", "xformers", "reference"]
+KERNELS: tuple[Kernel, ...] = ("auto", "cudnn", "flash", "flash3", "efficient", "plain", "xformers", "reference")
 
 _SDPA: dict[str, SDPBackend] = {
     "cudnn": SDPBackend.CUDNN_ATTENTION,
@@ -27,7 +27,8 @@ _SDPA: dict[str, SDPBackend] = {
     "efficient": SDPBackend.EFFICIENT_ATTENTION,
     "plain": SDPBackend.MATH,
 }
-_CUDA_ONLY = ("cudnn", "efficient", "xformers")
+_CUDA_ONLY = ("cudnn", "efficient", "flash3", "xformers")
+_PACKAGES = {"xformers": "xformers (extra `gpu`)", "flash3": "flash_attn_interface (FlashAttention 3, for Hopper)"}
 
 
 def check_kernel(kernel: Kernel, device: torch.device | str) -> None:
@@ -36,14 +37,22 @@ def check_kernel(kernel: Kernel, device: torch.device | str) -> None:
         raise ConfigError(f"attention kernel must be one of {', '.join(KERNELS)}, not {kernel!r}", field="attention")
     if kernel in _CUDA_ONLY and torch.device(device).type != "cuda":
         raise ConfigError(f"attention kernel {kernel!r} needs a CUDA device, not {device}", field="attention")
-    if kernel == "xformers" and importlib.util.find_spec("xformers") is None:
-        raise ConfigError("attention kernel 'xformers' needs the package xformers (extra `gpu`)", field="attention")
+    package = _PACKAGES.get(kernel)
+    if package is not None and importlib.util.find_spec(package.split()[0]) is None:
+        raise ConfigError(f"attention kernel {kernel!r} needs the package {package}", field="attention")
 
 
 def attention(q_BNHD: Tensor, k_BTHD: Tensor, v_BTHD: Tensor, *, kernel: Kernel = "auto") -> Tensor:
     """Softmax attention, scale 1/sqrt(D), every query over every key. Returns [B, N, H, D]."""
     if kernel == "reference":
         return reference_attention(q_BNHD, k_BTHD, v_BTHD)
+    if kernel == "flash3":
+        # As below; the package is of no index and is built by whoever wants it.
+        from flash_attn_interface import flash_attn_func
+
+        made = flash_attn_func(q_BNHD, k_BTHD, v_BTHD)
+        flash: Tensor = made[0] if isinstance(made, tuple) else made
+        return flash
     if kernel == "xformers":
         # Imported here: on a machine without CUDA the package is not installed, and its import is slow.
         from xformers.ops import memory_efficient_attention

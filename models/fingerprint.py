@@ -35,9 +35,15 @@ class Numerics:
     adapters: Mapping[str, str] = field(default_factory=dict)
     """Digests of the adapters that are known, by name. Which of them are merged in, the journal says."""
 
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Fast paths and near-lossless options that are on; none on a plain engine."""
+
     def fingerprint(self) -> str:
-        """A short digest of all of it."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+        """A short digest of all of it. An engine without options has the one it had before there were any."""
+        facts = asdict(self)
+        if not self.options:
+            del facts["options"]
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def device_name(device: torch.device) -> str:

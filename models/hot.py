@@ -99,6 +99,7 @@ class HotPath:
     def __init__(
         self, transformer: Transformer, forms: Forms, *, block: Callable[..., Tensor] = block_pass
     ) -> None:
+        """`block`: `block_pass`, or a compiled form of it."""
         self._transformer = transformer
         self._forms = forms
         self._block = block

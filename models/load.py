@@ -4,21 +4,23 @@ The one place that decides on device, dtype and threads. What cannot run or does
 read. Knows no process and no settings of the service.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
 from models.adapters import Adapters, AdapterSource
 from models.attention import Kernel, check_kernel
+from models.decoding import hasten
 from models.errors import ConfigError
+from models.fast import compiler_of, fast_passes, usual_kernel, warm_shapes
 from models.fingerprint import numerics
 from models.generator import Generator
 from models.memory import MemoryPlan, plan_preset, room_of
 from models.parts import LATENT_DTYPES, Beside, assemble
-from models.passes import CachedPasses
 from models.presets import Decoder, Preset, get_preset
 from models.quantize import Quantize, check_quantize, describe_quantize, held_bytes, quantise
+from models.speed import Chosen, Speed, choose
 from models.stored import Pieces, Report, Where, random_pieces, stored_pieces
 from models.text import CachedTextEncoder
 from models.umt5 import TextPlacement
@@ -48,6 +50,7 @@ class LoadOptions:
     """Streams that there should be room for before the text encoder is."""
     report: Report | None = None
     """Is told of the memory plan and of progress, a line at a time."""
+    speed: Speed = field(default_factory=Speed)
 
 
 def load_generator(
@@ -77,6 +80,7 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
         torch.set_num_threads(_positive(options.threads, "threads"))
     if options.random_seed is None:
         preset.require_available()
+    chosen = choose(options.speed, device=device, window=preset.window)
     plan = plan_loading(preset, options)
     if options.report is not None:
         for line in plan.lines():
@@ -88,7 +92,7 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
         if options.random_seed is None
         else random_pieces(preset, where, seed=options.random_seed)
     )
-    return _put_together(preset, built, options=options, plan=plan, device=device)
+    return _put_together(preset, built, options=options, plan=plan, chosen=chosen, device=device)
 
 
 def pick_device(name: str) -> torch.device:
@@ -126,27 +130,36 @@ def plan_loading(preset: Preset, options: LoadOptions) -> MemoryPlan:
 
 
 def _put_together(
-    preset: Preset, built: Pieces, *, options: LoadOptions, plan: MemoryPlan, device: torch.device
+    preset: Preset,
+    built: Pieces,
+    *,
+    options: LoadOptions,
+    plan: MemoryPlan,
+    chosen: Chosen,
+    device: torch.device,
 ) -> Generator:
     transformer = built.transformer.eval().requires_grad_(False)
     decoder = built.decoder.eval().requires_grad_(False)
     encoder = built.text_encoder.eval().requires_grad_(False)
     adapters = Adapters(transformer, options.adapters, quantize=options.quantize)
     quantise(transformer, options.quantize)
-    video, latent_dtype = preset.video, LATENT_DTYPES[preset.dtype]
-    passes = CachedPasses(
-        transformer, preset.window, height=video.latent_height, width=video.latent_width, kernel=options.kernel
-    )
+    kernel = usual_kernel(preset, options.kernel, device=device, folder=options.speed.tuning_dir)
+    passes = fast_passes(transformer, preset, kernel=kernel, chosen=chosen)
     facts = numerics(
         model=preset.name,
         weights=built.digest,
         device=device,
-        attention=options.kernel,
+        attention=kernel,
         dtype=preset.dtype,
-        latent_dtype=str(latent_dtype).removeprefix("torch."),
+        latent_dtype=str(LATENT_DTYPES[preset.dtype]).removeprefix("torch."),
         decoder=preset.decoder,
     )
-    facts = replace(facts, quantize=describe_quantize(options.quantize), adapters=adapters.digests)
+    facts = replace(
+        facts,
+        quantize=describe_quantize(options.quantize),
+        adapters=adapters.digests,
+        options=chosen.describe(),
+    )
     adapters.put(adapters.usual)
     on_host = plan.host_weights_bytes
     parts = assemble(
@@ -163,7 +176,11 @@ def _put_together(
             placement=plan.placement,
         ),
     )
-    return Generator(parts)
+    hasten(decoder, channels_last=chosen.channels_last, compiler=compiler_of(chosen))
+    generator = Generator(parts)
+    if chosen.compile:
+        warm_shapes(generator, folder=options.speed.tuning_dir)
+    return generator
 
 
 def _positive(value: int, field: str) -> int:

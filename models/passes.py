@@ -14,6 +14,7 @@ from cache.recache import FramesFrom, run_pass
 from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec
 from models.attention import Kernel, attention
+from models.graphs import GraphedPath
 from models.hot import BakedTime, HotPath
 from models.rope import RotationTable, rotate, time_rotation
 from models.transformer import PassContext, TimeEmbedding, Transformer
@@ -45,11 +46,13 @@ class CachedPasses:
         width: int,
         kernel: Kernel = "auto",
         hot: HotPath | None = None,
+        graphed: GraphedPath | None = None,
     ) -> None:
         self.transformer = transformer
         self.spec = spec
         self.kernel: Kernel = kernel
         self._hot = hot
+        self._graphed = graphed
         self._height, self._width = height, width
         rows, columns = transformer.config.token_grid(height, width)
         self._rotations = RotationTable(
@@ -86,7 +89,14 @@ class CachedPasses:
             out: Tensor = self.transformer(latents_BFCHW, time=time, context=context)
             return out
         assert isinstance(time, BakedTime), "embedded by these passes"
+        if self._graphed is not None and self._steady(context):
+            return self._graphed(latents_BFCHW, time=time, context=context)
         return self._hot(latents_BFCHW, time=time, context=context)
+
+    def _steady(self, context: PassContext) -> bool:
+        """Whether this is a block's pass over a full window: the shapes that all blocks have from then on."""
+        plan = context.attend.plan if isinstance(context.attend, CachedAttention) else None
+        return plan is not None and (plan.frames, plan.valid_slots) == (self.spec.block_frames, self.spec.slots)
 
     def rebuild(
         self, cache: KVCache, plan: PassPlan, *, frames: FramesFrom, text: TextKeysValues, time: TimeEmbedding

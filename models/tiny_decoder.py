@@ -6,7 +6,7 @@ would. The first latent frame of a scene has no frames before it to fill in: it 
 The encoder half serves pictures and clips to begin with. Holds no state of a stream; knows no transformer.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -75,8 +75,8 @@ class TinyDecoder(nn.Module):
     def __init__(self, config: TinyDecoderConfig | None = None) -> None:
         super().__init__()
         self.config = config or TinyDecoderConfig()
-        self.encoder = nn.ModuleList(_encoder_layers(self.config))
-        self.decoder = nn.ModuleList(_layers(self.config))
+        self.encoder = _Layers(_encoder_layers(self.config))
+        self.decoder = _Layers(_layers(self.config))
 
     @property
     def receptive_latents(self) -> int:
@@ -93,7 +93,7 @@ class TinyDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, latent_CHW: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         self._check(latent_CHW, state)
-        x_TCHW, memory = _run(self.decoder, latent_CHW[None].to(self._weight()), state.memory)
+        x_TCHW, memory = self.decoder(latent_CHW[None].to(self._weight()), state.memory)
         frames = x_TCHW[-self.frame_count(state.latents) :].float().clamp(0.0, 1.0)
         return frames, DecoderState(memory=memory, latents=state.latents + 1)
 
@@ -112,7 +112,7 @@ class TinyDecoder(nn.Module):
         latents: list[Tensor] = []
         memory: tuple[Tensor, ...] = ()
         for piece in filled.split(stride):
-            latent, memory = _run(self.encoder, piece.to(self._weight()), memory)
+            latent, memory = self.encoder(piece.to(self._weight()), memory)
             latents.append(latent.float())
         return torch.cat(latents)
 
@@ -140,18 +140,21 @@ def tiny_state_bytes(config: TinyDecoderConfig, *, height: int, width: int, item
     return per_cell * height * width * itemsize
 
 
-def _run(layers: Iterable[nn.Module], x_TCHW: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Frames through layers, given what their memory blocks remember (nothing at a beginning), and the new memory."""
-    memory: list[Tensor] = []
-    for layer in layers:
-        if isinstance(layer, MemoryBlock):
-            earlier = before[len(memory)] if before else torch.zeros_like(x_TCHW[:1])
-            # A copy: a view would keep all frames of the layer alive.
-            memory.append(x_TCHW[-1:].clone())
-            x_TCHW = layer(x_TCHW, torch.cat([earlier, x_TCHW[:-1]]))
-        else:
-            x_TCHW = layer(x_TCHW)
-    return x_TCHW, tuple(memory)
+class _Layers(nn.ModuleList):
+    """Layers one after the other, some of which remember."""
+
+    def forward(self, x_TCHW: Tensor, before: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Frames, given what the memory blocks remember (nothing at a beginning), and the new memory."""
+        memory: list[Tensor] = []
+        for layer in self:
+            if isinstance(layer, MemoryBlock):
+                earlier = before[len(memory)] if before else torch.zeros_like(x_TCHW[:1])
+                # A copy: a view would keep all frames of the layer alive.
+                memory.append(x_TCHW[-1:].clone())
+                x_TCHW = layer(x_TCHW, torch.cat([earlier, x_TCHW[:-1]]))
+            else:
+                x_TCHW = layer(x_TCHW)
+        return x_TCHW, tuple(memory)
 
 
 class MemoryBlock(nn.Module):
