@@ -21,6 +21,7 @@ from service.config import ServiceConfig, store_folder
 from service.crew import Crew
 from service.errors import ConfigError
 from service.ipc import IpcError
+from service.jobs.jobs import Jobs
 from service.store.keeper import keep_swept
 from service.store.retention import Retention
 from service.store.store import SessionStore, StoreOptions
@@ -89,7 +90,12 @@ async def _serve(config: ServiceConfig, listener: socket.socket, *, loader: str)
 @contextlib.contextmanager
 def open_store(config: ServiceConfig) -> Iterator[SessionStore]:
     """The store that the settings name, until the service ends. Raises ConfigError."""
-    options = StoreOptions(busy_timeout=config.store_busy_timeout, queue=config.store_queue)
+    options = StoreOptions(
+        busy_timeout=config.store_busy_timeout,
+        queue=config.store_queue,
+        url=config.store_url,
+        hold_seconds=config.hold_seconds,
+    )
     store = SessionStore(store_folder(config), options)
     try:
         yield store
@@ -101,17 +107,21 @@ async def _serve_with(store: SessionStore, config: ServiceConfig, listener: sock
     client = WorkerClient(config)
     server = build_server(create_app(config, client, store=store), config)
     crew = Crew(config, client, loader=loader)
+    jobs = Jobs.over(store, config, workers=client)
     _end_on_signals(server)
     address = page_address(listener)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     supervising = asyncio.create_task(crew.run())
     announcing = asyncio.create_task(_announce(client, address))
+    making = asyncio.create_task(jobs.run())
     try:
         await asyncio.wait({serving, supervising}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
     finally:
         announcing.cancel()
+        await jobs.stop()
+        await asyncio.gather(making, return_exceptions=True)
         await crew.stop()
         asked = await supervising
     return ServiceExit.ASKED if asked else ServiceExit.LOST

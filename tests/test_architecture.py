@@ -58,7 +58,7 @@ ROOMS: tuple[Room, ...] = (
     # Batch jobs: rows and files, and the sessions of the worker that make them; the web framework is the API's affair.
     room(
         "service.jobs",
-        "service.jobs service.access service.store service.config service.errors service.ipc service.latent_files"
+        "service.jobs service.access service.store service.config service.errors service.ipc service.media"
         " sqlalchemy av PIL numpy",
     ),
     # What looks at prompts: texts and settings; what it is asked by is the API's affair.

@@ -220,8 +220,8 @@ class Jobs:
     # The service around it
 
     async def run(self) -> None:
-        """Takes jobs up until `stop`."""
-        await self.runner.run()
+        """Takes jobs up until `stop`; first those that a server before this one has left."""
+        await self.runner.run(alone=self._config.store_url is None)
 
     async def stop(self) -> None:
         await self.runner.stop()

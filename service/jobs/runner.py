@@ -50,12 +50,20 @@ class Runner:
         """Jobs that are being made here."""
         return tuple(self._running)
 
-    async def run(self) -> None:
-        """Until `stop`; never raises for what is wrong with the store or the disk."""
+    async def run(self, *, alone: bool) -> None:
+        """Until `stop`; never raises for what is wrong with the store or the disk.
+
+        Args:
+            alone: no other server shares the store, so that jobs which are being made are nobody's.
+        """
+        recovered = not alone
         with self._book.bells.listening(QUEUE) as bell:
             while not self._stopping:
                 bell.clear()
                 try:
+                    if not recovered:
+                        logger.info("%d jobs go on that were being made", await self._book.recover())
+                        recovered = True
                     await self._fill()
                     await self._renew()
                 except StoreClosed:
