@@ -11,7 +11,7 @@ from fastapi import Request
 
 from service import ipc
 from service.access.principal import Principal
-from service.api.videos.answers import Video, video_of
+from service.api.videos.answers import Video
 from service.api.videos.asking import (
     VideoRequest,
     job_request,
@@ -37,7 +37,7 @@ _MOST_KEY_CHARS = 255
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDesk:
-    """`facts`: those of the engine, None while there is none."""
+    """`facts`: those of the engine, None while there is none. `said`: a job as every route says it."""
 
     config: ServiceConfig
     jobs: JobService
@@ -47,6 +47,7 @@ class VideoDesk:
     uploads: Uploads
     streams: EventStreams
     facts: Callable[[], ipc.Facts | None]
+    said: Callable[[Job], Video]
 
     async def create(self, principal: Principal, request: Request) -> Video:
         """Raises ProtocolError or SessionError."""
@@ -92,12 +93,6 @@ class VideoDesk:
     async def _through_hooks(self, principal: Principal, job: JobRequest) -> JobRequest:
         timeline, notes = await through_hooks(job.timeline, self.hooks, tenant=principal.tenant, model=job.model or "")
         return replace(job, timeline=timeline, notes=notes)
-
-    def said(self, job: Job) -> Video:
-        """As every route says it."""
-        facts = self.facts()
-        size = f"{facts.width}x{facts.height}" if facts is not None else ""
-        return video_of(job, model=facts.preset if facts is not None else self.config.preset, size=size)
 
 
 def idempotency_key(request: Request) -> str | None:
