@@ -13,6 +13,7 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from client.errors import ProtocolViolation
+from service.media import FragmentError, decode_fragment
 from service.protocol.server import ChunkMetadata
 
 LOSSLESS_FORMATS = frozenset({"png", "raw"})
@@ -28,6 +29,8 @@ class Chunk:
     width: int
     height: int
     received: float
+    init: bytes = field(default=b"", repr=False)
+    """With format `m4s`: what a decoder has to have before the payload."""
     _pixels: Pixels | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,7 +67,7 @@ class Chunk:
 
     @property
     def frames(self) -> tuple[bytes, ...]:
-        """The encoded frames, in the order in which they are shown."""
+        """The encoded frames, in the order in which they are shown; with format `m4s`, parts of one fragment."""
         return tuple(self.payload[part.offset : part.offset + part.length] for part in self.metadata.frames)
 
     def numpy(self) -> Pixels:
@@ -76,12 +79,30 @@ class Chunk:
             ProtocolViolation: a frame cannot be decoded, or has another size than the session.
         """
         if self._pixels is None:
-            decode = self._raw_frame if self.metadata.format == "raw" else self._decoded_frame
-            pictures = [decode(frame) for frame in self.frames]
-            pixels = np.stack(pictures) if pictures else np.empty((0, self.height, self.width, 3), dtype=np.uint8)
+            pixels = self._decoded_fragment() if self.metadata.format == "m4s" else self._decoded_frames()
             pixels.setflags(write=False)
             self._pixels = pixels
         return self._pixels
+
+    def _decoded_frames(self) -> Pixels:
+        decode = self._raw_frame if self.metadata.format == "raw" else self._decoded_frame
+        pictures = [decode(frame) for frame in self.frames]
+        return np.stack(pictures) if pictures else self._nothing()
+
+    def _decoded_fragment(self) -> Pixels:
+        if not self.num_frames:
+            return self._nothing()
+        try:
+            pixels = decode_fragment(self.init, self.payload)
+        except FragmentError as error:
+            raise ProtocolViolation(f"chunk {self.sequence}: {error}") from error
+        expected = (self.num_frames, self.height, self.width, 3)
+        if pixels.shape != expected:
+            raise ProtocolViolation(f"chunk {self.sequence}: expected {list(expected)}, got {list(pixels.shape)}")
+        return pixels
+
+    def _nothing(self) -> Pixels:
+        return np.empty((0, self.height, self.width, 3), dtype=np.uint8)
 
     def verify(self) -> None:
         """Hold the pixels against `frames_sha256`, where no frame was dropped and the format is lossless.

@@ -5,12 +5,15 @@ gives out have growing sequence numbers, also over several connections of one se
 counted unless the server took it back or passed it over, what comes again is counted and thrown away.
 """
 
+import base64
+
 from client.chunk import Chunk
 from client.errors import ProtocolViolation
 from service.errors import ProtocolError
 from service.protocol import ServerMessage, UnknownMessage, parse_server_message
 from service.protocol.server import (
     ChunkMetadata,
+    MediaInit,
     SessionControlApplied,
     SessionDone,
     SessionResumed,
@@ -35,6 +38,7 @@ class Receiver:
         self._expected_sequence = 0
         self._reconnected = False
         self._announced: ChunkMetadata | None = None
+        self._init = b""
 
     def begin_after(self, sequence: int) -> None:
         """The session is gone on with: chunks up to this one are here, or are not wanted."""
@@ -60,6 +64,8 @@ class Receiver:
         match message:
             case VideoStart():
                 self._start(message)
+            case MediaInit():
+                self._init = _init_segment(message)
             case ChunkMetadata():
                 self._announce(message)
             case VideoDiscard():
@@ -77,7 +83,7 @@ class Receiver:
         metadata, self._announced = self._announced, None
         if metadata is None or self.info is None:
             raise ProtocolViolation(f"expected a text message, got {len(payload)} bytes that nothing announced")
-        chunk = Chunk(metadata, payload, self.info.width, self.info.height, received)
+        chunk = Chunk(metadata, payload, self.info.width, self.info.height, received, init=self._init)
         if chunk.sequence < self._expected_sequence:
             self.duplicated += 1
             return None
@@ -121,3 +127,13 @@ class Receiver:
     def _count_missing_before(self, sequence: int) -> None:
         self.missing += max(0, sequence - self._expected_sequence)
         self._expected_sequence = max(self._expected_sequence, sequence)
+
+
+def _init_segment(message: MediaInit) -> bytes:
+    try:
+        init = base64.b64decode(message.init or "", validate=True)
+    except ValueError as error:
+        raise ProtocolViolation(f"expected an init segment in base64: {error}") from error
+    if message.format == "m4s" and not init:
+        raise ProtocolViolation("expected media.init of format m4s with an init segment, got none")
+    return init

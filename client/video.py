@@ -13,10 +13,10 @@ from typing import Self
 import av
 import numpy as np
 import numpy.typing as npt
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import VideoReformatter
 
-# Readers guess the colour matrix of a small picture wrongly unless it is stated. 1 is BT.709 in each of these fields.
-_BT709 = 1
+from service.media.fragments import as_yuv, state_colours
+
 # hybrid_fragmented: fragments while it is written, one index once it is closed.
 _CONTAINER_OPTIONS = {"movflags": "hybrid_fragmented", "flush_packets": "1"}
 
@@ -52,8 +52,7 @@ class VideoWriter:
         codec = self._stream.codec_context
         codec.time_base = 1 / self._rate
         codec.thread_count = threads
-        codec.color_primaries = codec.color_trc = codec.colorspace = _BT709
-        codec.color_range = ColorRange.MPEG
+        state_colours(codec)
 
     def append(self, frames: npt.NDArray[np.uint8], *, pts: float | None = None) -> None:
         """Add frames (uint8, [N, height, width, 3], RGB).
@@ -75,11 +74,7 @@ class VideoWriter:
             self._encode(frame)
 
     def _encode(self, pixels_HW3: npt.NDArray[np.uint8]) -> None:
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels_HW3), format="rgb24")
-        picture = self._reformatter.reformat(
-            picture, format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
-        picture.pts, picture.time_base = self._next_index, 1 / self._rate
+        picture = as_yuv(pixels_HW3, self._reformatter, index=self._next_index, rate=self._rate)
         self._container.mux(self._stream.encode(picture))
         self._next_index += 1
         self.frames += 1

@@ -76,7 +76,7 @@ class Audience:
     @started.setter
     def started(self, event: Started) -> None:
         self._started = event
-        self.media = self.media.of_size(event.width, event.height)
+        self.media = self.media.of_video(event)
 
     @property
     def director(self) -> Listener | None:

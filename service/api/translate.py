@@ -338,6 +338,12 @@ def fatal_message(code: ErrorCode, message: str, *, retry_after: float | None = 
     )
 
 
+def engine_seconds(timings: ipc.StageMilliseconds) -> float:
+    """How long the engine worked for a chunk: all but encoding, which other threads do."""
+    parts = (timings.text, timings.recache, timings.denoise, timings.clean, timings.decode)
+    return sum(parts) / 1000
+
+
 def retry_after(close: CloseCode, config: ServiceConfig) -> float | None:
     """What a client is told to wait where waiting may help."""
     return config.retry_after if close in (CloseCode.TRY_LATER, CloseCode.RESTART) else None

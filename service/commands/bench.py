@@ -12,7 +12,7 @@ import statistics
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Final
+from typing import Final, cast, get_args
 
 import torch
 import typer
@@ -24,7 +24,7 @@ from service.commands.engine import load_engine
 from service.commands.loopback import Loopback
 from service.commands.machine import Machine, machine_facts
 from service.commands.options import BenchOptions, OptionError
-from service.ipc import Chunk, StageMilliseconds
+from service.ipc import Chunk, Format, StageMilliseconds
 from service.worker.media import encode_frames, frame_spans
 
 QUALITY: Final = 85
@@ -86,10 +86,11 @@ class BenchReport:
 class BenchRun:
     """One stream that is made, encoded and sent block by block, with a prompt change now and then."""
 
-    def __init__(self, generator: Generator, loopback: Loopback, *, switch_every: int) -> None:
+    def __init__(self, generator: Generator, loopback: Loopback, *, switch_every: int, format: Format = "jpeg") -> None:
         self._generator = generator
         self._loopback = loopback
         self._switch_every = switch_every
+        self._format: Format = format
         self._prompts = [(WeightedPrompt(text),) for text in generator.preset.suggested_prompts]
         self._stream: Stream = generator.start(self._prompts[0], seed=SEED)
         self._made = 0
@@ -103,8 +104,15 @@ class BenchRun:
         block = self._generator.step(self._stream)
         assert block is not None, "nothing interrupts a benchmark"
         begun = time.perf_counter()
-        lengths, payload = encode_frames(block.frames, "jpeg", quality=QUALITY)
-        chunk = _chunk(block, lengths, payload, sequence=self._made, fps=self._generator.preset.fps)
+        lengths, payload = encode_frames(
+            block.frames,
+            self._format,
+            quality=QUALITY,
+            first=self.frames,
+            fps=self._generator.preset.fps,
+            sequence=self._made,
+        )
+        chunk = self._chunk(block, lengths, payload)
         encoded = time.perf_counter()
         self._loopback.send(chunk)
         sent = time.perf_counter()
@@ -125,12 +133,32 @@ class BenchRun:
     def close(self) -> None:
         self._generator.close(self._stream)
 
+    def _chunk(self, block: Block, lengths: Sequence[int], payload: bytes) -> Chunk:
+        fps = self._generator.preset.fps
+        return Chunk(
+            session="bench",
+            sequence=self._made,
+            take=block.take,
+            block=block.index,
+            attempt=block.attempt,
+            pts=0.0,
+            fps=fps,
+            format=self._format,
+            frames=frame_spans(lengths, pts=0.0, fps=fps),
+            frames_sha256=block.frames_sha256,
+            timings=StageMilliseconds(text=0.0, recache=0.0, denoise=0.0, clean=0.0, decode=0.0, encode=0.0),
+            payload=payload,
+        )
+
 
 def run_bench(options: BenchOptions) -> None:
     """Check what was asked for, load the model, measure and tell."""
     for name in ("blocks", "switch_every"):
         if getattr(options, name) < 1:
             raise OptionError(f"expected at least 1, not {getattr(options, name)}", code="field_range", field=name)
+    if options.format not in get_args(Format):
+        expected = f"one of {', '.join(get_args(Format))}"
+        raise OptionError(f"expected {expected}, not {options.format}", code="field_choice", field="format")
     if options.warmup < 0:
         raise OptionError(f"expected at least 0, not {options.warmup}", code="field_range", field="warmup")
     begun = time.perf_counter()
@@ -146,7 +174,7 @@ def measure(generator: Generator, options: BenchOptions, *, load_seconds: float 
     machine = machine_facts()
     with Loopback() as loopback:
         begun = time.perf_counter()
-        run = BenchRun(generator, loopback, switch_every=options.switch_every)
+        run = BenchRun(generator, loopback, switch_every=options.switch_every, format=cast(Format, options.format))
         run.block()
         first_chunk_ms = 1000 * (time.perf_counter() - begun)
         for _ in range(options.warmup):
@@ -210,20 +238,3 @@ def table_of(report: BenchReport) -> str:
     for name, stage in report.stages.items():
         lines.append(f"{name:<10}{stage.blocks:>8}{stage.median_ms:>12.2f}{stage.p95_ms:>10.2f}")
     return "\n".join(lines)
-
-
-def _chunk(block: Block, lengths: Sequence[int], payload: bytes, *, sequence: int, fps: int) -> Chunk:
-    return Chunk(
-        session="bench",
-        sequence=sequence,
-        take=block.take,
-        block=block.index,
-        attempt=block.attempt,
-        pts=0.0,
-        fps=fps,
-        format="jpeg",
-        frames=frame_spans(lengths, pts=0.0, fps=fps),
-        frames_sha256=block.frames_sha256,
-        timings=StageMilliseconds(text=0.0, recache=0.0, denoise=0.0, clean=0.0, decode=0.0, encode=0.0),
-        payload=payload,
-    )

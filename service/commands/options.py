@@ -102,7 +102,7 @@ class StreamOptions(TakeOptions):
     url: Annotated[str, typer.Option(help="Where the service is.")] = "ws://127.0.0.1:8000"
     pacing: Annotated[str, typer.Option(help="realtime: as fast as it is watched; none: as it is made.")] = "realtime"
     schedule: Annotated[str, typer.Option(help="Who keeps the time of --at: the client or the server.")] = "client"
-    format: Annotated[str, typer.Option(help="Format of the frames on the wire: jpeg, webp, png or raw.")] = "jpeg"
+    format: Annotated[str, typer.Option(help="Format of the frames on the wire: jpeg, webp, png, raw or m4s.")] = "jpeg"
     quality: Annotated[int, typer.Option(help="Quality of jpeg and webp, 1 to 100.")] = 85
     buffer: Annotated[float, typer.Option(help="Seconds the video may be made ahead, and be taken back.")] = 0.0
     slow_consumer: Annotated[str, typer.Option(help="If this side is slow: pause, drop or disconnect.")] = "pause"
@@ -180,6 +180,7 @@ class BenchOptions(EngineFlags):
     blocks: Annotated[int, typer.Option(help="Blocks that are measured.")] = 60
     warmup: Annotated[int, typer.Option(help="Blocks that are made before.")] = 6
     switch_every: Annotated[int, typer.Option(help="Blocks from one prompt change to the next.")] = 10
+    format: Annotated[str, typer.Option(help="How frames are encoded: jpeg, webp, png, raw or m4s.")] = "jpeg"
     threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False

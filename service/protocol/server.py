@@ -68,7 +68,11 @@ class VideoStart(_ServerModel):
 
 
 class MediaInit(_ServerModel):
-    """How frames are encoded from chunk `sequence` on; after `video.start` and after a change of quality."""
+    """How frames are encoded from chunk `sequence` on; after `video.start` and after a change of quality.
+
+    With format `m4s` it has the `codec`, as Media Source Extensions name it, and `init`: the init segment in base64,
+    which a decoder has to have before the first fragment. It is the same for all of a session's chunks.
+    """
 
     type: Literal["media.init"] = "media.init"
     format: MediaFormat
@@ -76,10 +80,15 @@ class MediaInit(_ServerModel):
     width: int
     height: int
     sequence: int
+    codec: str | None = None
+    init: str | None = None
 
 
 class FramePart(_ServerModel):
-    """Where one frame lies in the chunk's binary message, and when it is shown (seconds of media)."""
+    """Where one frame lies in the chunk's binary message, and when it is shown (seconds of media).
+
+    With format `m4s` the chunk is one fragment; the first frame's part has the fragment's head before the frame.
+    """
 
     offset: int
     length: int

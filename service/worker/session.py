@@ -27,6 +27,7 @@ from service.ipc import (
     Superseded,
     Warned,
 )
+from service.media import InitSegment, init_segment
 from service.worker.engine import EngineBlock
 from service.worker.guard import BlockGuard
 from service.worker.history import History
@@ -102,6 +103,10 @@ class Session:
         return self.state is SessionState.RUNNING and self._credits > 0
 
     @property
+    def background(self) -> bool:
+        return self.start.background
+
+    @property
     def due_at(self) -> float:
         return self._pace.due_at
 
@@ -115,6 +120,9 @@ class Session:
         """The engine has its stream."""
         self._move(SessionState.RUNNING)
         facts = self._facts
+        init = InitSegment("", b"")
+        if self.start.format == "m4s":
+            init = init_segment(width=facts.width, height=facts.height, fps=facts.fps)
         self._lane.post(
             Started(
                 session=self.id,
@@ -126,6 +134,8 @@ class Session:
                 block_frames=facts.block_frames,
                 frames_per_block=facts.frames_per_block,
                 first_block_frames=facts.first_block_frames,
+                codec=init.codec,
+                init=init.data,
             )
         )
 

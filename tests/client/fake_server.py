@@ -20,6 +20,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from service.media import encode_fragment
 from service.protocol import SUBPROTOCOL, ClientMessage, encode_message, parse_client_message
 from service.protocol.client import (
     MediaFormat,
@@ -78,13 +79,17 @@ def encode(frame: npt.NDArray[np.uint8], kind: MediaFormat) -> bytes:
 def make_chunk(sequence: int, kind: MediaFormat = "jpeg", hue: int = 0) -> tuple[ChunkMetadata, bytes]:
     """A correct chunk; a test that wants a wrong one changes it."""
     frames = pictures(sequence, hue)
-    parts, encoded, offset = [], [], 0
-    for index, frame in enumerate(frames):
-        image = encode(frame, kind)
+    if kind == "m4s":
+        first = sequence * FRAMES
+        lengths, payload = encode_fragment(frames, first=first, fps=int(FPS), quality=85, number=sequence)
+    else:
+        images = [encode(frame, kind) for frame in frames]
+        lengths, payload = [len(image) for image in images], b"".join(images)
+    parts, offset = [], 0
+    for index, length in enumerate(lengths):
         pts = sequence * SECONDS_PER_CHUNK + index / FPS
-        parts.append(FramePart(offset=offset, length=len(image), pts=pts))
-        encoded.append(image)
-        offset += len(image)
+        parts.append(FramePart(offset=offset, length=length, pts=pts))
+        offset += length
     metadata = ChunkMetadata(
         sequence=sequence,
         take=0,
@@ -98,7 +103,7 @@ def make_chunk(sequence: int, kind: MediaFormat = "jpeg", hue: int = 0) -> tuple
         frames=tuple(parts),
         frames_sha256=hashlib.sha256(frames.tobytes()).hexdigest(),
     )
-    return metadata, b"".join(encoded)
+    return metadata, payload
 
 
 @dataclass(slots=True)

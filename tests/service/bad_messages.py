@@ -12,7 +12,7 @@ TYPES = (
     "session.start, session.resume, session.join, session.interaction, session.control, session.fork,"
     " session.checkpoint, session.direct, session.playback, session.ping, session.stop"
 )
-FORMATS = "'jpeg', 'webp', 'png' or 'raw'"
+FORMATS = "'jpeg', 'webp', 'png', 'raw' or 'm4s'"
 UNICODE = "Unicode text without NUL"
 ALONE = 'no such field unless `action` is "quality"'
 PLACED = 'no such field unless `action` is "rewind"'
