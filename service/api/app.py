@@ -6,18 +6,22 @@ after its origin, host and subprotocol were checked and while there is room for 
 
 from fastapi import FastAPI, WebSocket
 
+from service.access.desk import Desk
+from service.access.quota import Quotas
+from service.api.entrance import Entrance
 from service.api.http_routes import ApiState, http_routes, installed_version
 from service.api.metrics import HttpMeter, Metrics
-from service.api.origin import Handshake, refusal_of
 from service.api.page import page_routes
-from service.api.pictures import Pictures, picture_routes
+from service.api.pictures import PICTURES_PATH, Pictures, picture_routes
 from service.api.problem import add_problem_handlers, problem_response
 from service.api.realtime import Connection
+from service.api.reception import Reception
 from service.api.recordings import Recordings, record_command
 from service.api.services import Services
 from service.api.sessions_routes import SessionRoutes, sessions_routes
 from service.api.takes_routes import takes_routes
 from service.api.tokens import Tokens
+from service.api.tokens_routes import tokens_routes
 from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
 from service.errors import ErrorCode
@@ -39,28 +43,31 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
         metrics=Metrics(),
         tokens=Tokens(config.resume_tokens),
         pictures=Pictures(config),
+        desk=Desk(store.keys, config),
+        quotas=Quotas(store.keys),
     )
     state = ApiState(services)
     app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
     app.state.api = state
-    add_problem_handlers(app)
-    app.add_middleware(HttpMeter, metrics=services.metrics)
+    add_problem_handlers(app, retry_after=config.retry_after)
+    _guard(app, services)
     app.include_router(http_routes(state))
+    app.include_router(tokens_routes(services.desk))
     app.include_router(picture_routes(services.pictures, config))
     recordings = Recordings(
         store.folder,
         record_command(store.folder, random_weights=config.random_weights),
         timeout=config.recording_timeout,
     )
-    sessions = SessionRoutes(store, state.hubs, recordings=recordings, config=config)
+    sessions = SessionRoutes(store, state.hubs, recordings=recordings)
     app.include_router(sessions_routes(sessions))
-    app.include_router(takes_routes(store, sessions.check_origin))
+    app.include_router(takes_routes(store, sessions.guard))
 
     @app.websocket(REALTIME_PATH)
     async def realtime(websocket: WebSocket) -> None:
-        refused = _refusal(websocket, state)
-        if refused is not None:
-            await websocket.send_denial_response(problem_response(refused))
+        if state.connections.full:
+            response = problem_response(ErrorCode.CAPACITY, retry_after=config.retry_after)
+            await websocket.send_denial_response(response)
             return
         connection = Connection(websocket, state.hubs, services=services)
         with state.connections.holding(connection):
@@ -71,20 +78,12 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
     return app
 
 
-def _refusal(websocket: WebSocket, state: ApiState) -> ErrorCode | None:
-    server = websocket.scope.get("server")
-    handshake = Handshake(
-        origin=websocket.headers.get("origin"),
-        host=websocket.headers.get("host", ""),
-        client_address=websocket.client.host if websocket.client else "",
-        server_address=server[0] if server else "",
-        subprotocols=websocket.scope["subprotocols"],
-    )
-    refused = refusal_of(
-        handshake,
-        allowed_origins=state.config.allowed_origins,
-        missing_origin_allowed=state.config.missing_origin == "allow",
-    )
-    if refused is None and state.connections.full:
-        return ErrorCode.CAPACITY
-    return refused
+def _guard(app: FastAPI, services: Services) -> None:
+    """What every request goes through before its route, the last one first."""
+    config = services.config
+    own_bounds = {
+        PICTURES_PATH: 2 * config.max_picture_bytes,  # the route says which of its bounds it is
+    }
+    app.add_middleware(Entrance, desk=services.desk, config=config)
+    app.add_middleware(Reception, config=config, own_bounds=own_bounds)
+    app.add_middleware(HttpMeter, metrics=services.metrics)

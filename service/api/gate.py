@@ -5,7 +5,9 @@ no principal, and is refused.
 """
 
 from collections.abc import Callable
+from typing import Annotated
 
+from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from service.access.principal import Principal, Scope
@@ -20,11 +22,10 @@ def principal_of(connection: HTTPConnection) -> Principal:
     return found
 
 
-def needs(scope: Scope) -> Callable[[HTTPConnection], Principal]:
+def needs(scope: Scope) -> Callable[[Principal], Principal]:
     """A dependency that gives the principal if it has `scope`, and raises SessionError (`scope_missing`) if not."""
 
-    def check(connection: HTTPConnection) -> Principal:
-        principal = principal_of(connection)
+    def check(principal: Annotated[Principal, Depends(principal_of)]) -> Principal:
         if not principal.may(scope):
             raise SessionError(ErrorCode.SCOPE_MISSING, f"The key has no scope {scope.value}.")
         return principal

@@ -69,6 +69,7 @@ class Hearing:
             options=self.opening.message.model_dump_json(exclude_none=True),
             created_at=time.time(),
             family=event.session,
+            tenant=self.opening.principal.tenant,
         )
 
     async def hear(self, event: ipc.SessionEvent) -> Reply | None:
@@ -77,6 +78,7 @@ class Hearing:
         match event:
             case ipc.Chunk():
                 await self._chunk(event)
+                self._charge(event)
             case ipc.Discarded():
                 await self._discarded(event)
             case ipc.Rewound():
@@ -128,6 +130,13 @@ class Hearing:
             self.take = None
         self.pulse.made(event, self.services.clock())
         audience.say(chunk)
+
+    def _charge(self, event: ipc.Chunk) -> None:
+        """Raises SessionError where the key's seconds of today are used up."""
+        key, quotas = self.opening.principal.key_id, self.services.quotas
+        quotas.charge(key, translate.engine_seconds(event.timings))
+        if quotas.used_up(key):
+            raise SessionError(ErrorCode.QUOTA_EXCEEDED, "The key has used its seconds of the engine for today.")
 
     async def _discarded(self, event: ipc.Discarded) -> None:
         following = self.audience.next_sequence

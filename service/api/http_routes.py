@@ -18,6 +18,7 @@ from service.api.hubs import Hubs
 from service.api.metrics import CONTENT_TYPE, Readings
 from service.api.problem import PROBLEM_MEDIA_TYPE, problem_response, problem_schema
 from service.api.services import Services
+from service.api.sockets import Sockets
 from service.api.translate import session_limits
 from service.api.worker_client import WorkerState
 from service.errors import ErrorCode
@@ -34,6 +35,7 @@ class ApiState:
         self.worker = services.worker
         self.hubs = Hubs(services)
         self.connections = Connections(services.config.max_connections)
+        self.sockets = Sockets(services.config)
         self.started_at = time.monotonic()
         readings = Readings(
             self._gauges,

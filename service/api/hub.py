@@ -38,7 +38,7 @@ class SessionHub:
 
     def __init__(self, opening: Opening, services: Services, *, on_end: Callable[["SessionHub"], None]) -> None:
         config, message = services.config, opening.message
-        self.session = opening.session
+        self.session, self.principal = opening.session, opening.principal
         self._opening = opening
         self._services = services
         self._on_end = on_end

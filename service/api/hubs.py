@@ -9,6 +9,7 @@ import asyncio
 import logging
 import uuid
 
+from service.access.principal import Principal
 from service.api.audience import Listener
 from service.api.hub import SessionHub
 from service.api.opening import Opening, opening_of
@@ -41,12 +42,17 @@ class Hubs:
     def viewers(self) -> int:
         return sum(hub.audience.direction.viewers for hub in self._hubs.values())
 
-    def start(self, message: SessionStart) -> SessionHub:
-        """A new session, for its director to come to. Raises SessionError where its picture is not there."""
-        picture = None if message.picture_id is None else self._services.pictures.get(message.picture_id)
-        return self._add(Opening(session=uuid.uuid4().hex, message=message, picture=picture))
+    async def start(self, message: SessionStart, principal: Principal) -> SessionHub:
+        """A new session, for its director to come to.
 
-    async def resume(self, message: SessionResume) -> SessionHub:
+        Raises:
+            SessionError: its picture is not there, or its key may not have one more.
+        """
+        await self._services.quotas.check_session(principal, live=self._live_of(principal))
+        picture = self._services.pictures.get(message.picture_id, principal.tenant) if message.picture_id else None
+        return self._add(Opening(session=uuid.uuid4().hex, message=message, principal=principal, picture=picture))
+
+    async def resume(self, message: SessionResume, principal: Principal) -> SessionHub:
         """The session that a token is for, for its director to come to: it waits for it, or is of the store.
 
         Raises:
@@ -54,6 +60,8 @@ class Hubs:
         """
         session, tokens = message.session_id, self._services.tokens
         hub = self._hubs.get(session) or self._unheard.get(session)
+        if not principal.sees(hub.principal.tenant if hub else (await self._services.store.get(session)).tenant):
+            raise SessionUnknown(session)
         if not tokens.matches(session, message.resume_token, now=self._services.clock()):
             raise await self._why_not(session)
         if hub is not None:
@@ -62,11 +70,13 @@ class Hubs:
             hub.audience.check_resume(message)
             tokens.use(session, message.resume_token)
             return hub
+        await self._services.quotas.check_session(principal, live=self._live_of(principal))
         tokens.revoke(session)
         tokens.use(session, message.resume_token)
         record = await self._services.store.reopen_session(session)
         try:
-            return self._add(opening_of(record, await self._services.store.course(session)))
+            course = await self._services.store.course(session)
+            return self._add(opening_of(record, course, principal=principal))
         except SessionError:
             await self._services.store.end_session(session, "stopped")
             raise
@@ -85,13 +95,16 @@ class Hubs:
         """Sessions that have ended and wait for somebody to hear of it."""
         return len(self._unheard)
 
-    def join(self, message: SessionJoin, viewer: Listener) -> SessionHub:
+    def join(self, message: SessionJoin, viewer: Listener, *, principal: Principal) -> SessionHub:
         """Somebody watches a session. Raises ProtocolError or SessionError."""
         hub = self._hubs.get(message.session_id)
-        if hub is None or hub.stopping:
+        if hub is None or hub.stopping or not principal.sees(hub.principal.tenant):
             raise SessionUnknown(message.session_id)
         hub.audience.join(viewer, message)
         return hub
+
+    def _live_of(self, principal: Principal) -> int:
+        return sum(hub.principal.key_id == principal.key_id for hub in self._hubs.values())
 
     # The registry that REST asks
 

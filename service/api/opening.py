@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from service import ipc
+from service.access.principal import Principal
 from service.api import translate
 from service.api.replay import Replay
 from service.config import ServiceConfig
@@ -24,6 +25,7 @@ class Opening:
 
     session: str
     message: SessionStart
+    principal: Principal
     picture: bytes | None = None
     record: SessionRecord | None = None
     course: StoredCourse | None = None
@@ -33,13 +35,13 @@ class Opening:
         return self.course.next_sequence if self.course else 0
 
 
-def opening_of(record: SessionRecord, course: StoredCourse) -> Opening:
+def opening_of(record: SessionRecord, course: StoredCourse, *, principal: Principal) -> Opening:
     """A session of the store goes on. Raises SessionError where its record cannot be read."""
     try:
         message = SessionStart.model_validate_json(record.options)
     except ValidationError as error:
         raise SessionError(ErrorCode.RECORD_INVALID, f"session {record.id} was started in an unknown way") from error
-    return Opening(session=record.id, message=message, record=record, course=course)
+    return Opening(session=record.id, message=message, principal=principal, record=record, course=course)
 
 
 def credits_for(message: SessionStart, facts: ipc.Facts | None, *, config: ServiceConfig) -> int:

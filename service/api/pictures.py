@@ -11,13 +11,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
-from service.api.origin import Handshake, refusal_of
+from service.access.principal import Principal, Scope
+from service.api.gate import needs
 from service.api.problem import PROBLEM_MEDIA_TYPE, problem_schema
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
@@ -30,6 +31,7 @@ PICTURES_PATH = "/v1/pictures"
 @dataclass(frozen=True, slots=True)
 class _Kept:
     data: bytes
+    tenant: str
     until: float
 
 
@@ -50,8 +52,8 @@ class Pictures:
         self._forget()
         return len(self._kept) + self._arriving
 
-    async def receive(self, pieces: AsyncIterator[bytes]) -> str:
-        """Keeps a picture and names it.
+    async def receive(self, pieces: AsyncIterator[bytes], tenant: str) -> str:
+        """Keeps a picture for a tenant, and names it.
 
         Raises:
             SessionError: as soon as it is too large, late or one too many. ProtocolError: it is no whole picture.
@@ -69,14 +71,14 @@ class Pictures:
             if (await self._check(data, "")).kind is not Kind.PICTURE:
                 raise SessionError(ErrorCode.PICTURE_INVALID, "The file is a clip; a session starts from a picture.")
             picture_id = secrets.token_urlsafe(18)
-            self._kept[picture_id] = _Kept(data, self._clock() + config.picture_seconds)
+            self._kept[picture_id] = _Kept(data, tenant, self._clock() + config.picture_seconds)
         return picture_id
 
-    def get(self, picture_id: str) -> bytes:
+    def get(self, picture_id: str, tenant: str) -> bytes:
         """It stays until its time is over: a start that is refused may be tried again. Raises SessionError."""
         self._forget()
         kept = self._kept.get(picture_id)
-        if kept is None:
+        if kept is None or kept.tenant != tenant:
             raise SessionError(ErrorCode.PICTURE_UNKNOWN, "There is no picture of this id, or no longer.")
         return kept.data
 
@@ -119,34 +121,20 @@ def picture_routes(pictures: Pictures, config: ServiceConfig) -> APIRouter:
     router = APIRouter(tags=["pictures"])
 
     @router.post(PICTURES_PATH, status_code=201, responses=_PROBLEMS, openapi_extra=_BODY)
-    async def keep_picture(request: Request) -> PictureTicket:
+    async def keep_picture(
+        request: Request, principal: Annotated[Principal, Depends(needs(Scope.SESSIONS))]
+    ) -> PictureTicket:
         """Keeps a PNG, JPEG or WebP file (the body, as it is) for a session to start from."""
-        _check_origin(request, config)
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > config.max_picture_bytes:
             raise too_large(config)
         try:
-            picture_id = await pictures.receive(request.stream())
+            picture_id = await pictures.receive(request.stream(), principal.tenant)
         except ClientDisconnect:
             raise SessionError(ErrorCode.PICTURE_INVALID, "The picture did not arrive whole.") from None
         return PictureTicket(picture_id=picture_id, expires_seconds=config.picture_seconds)
 
     return router
-
-
-def _check_origin(request: Request, config: ServiceConfig) -> None:
-    """The check of the WebSocket."""
-    server = request.scope.get("server")
-    handshake = Handshake(
-        origin=request.headers.get("origin"),
-        host=request.headers.get("host", ""),
-        client_address=request.client.host if request.client else "",
-        server_address=server[0] if server else "",
-    )
-    allowed, missing = config.allowed_origins, config.missing_origin == "allow"
-    refused = refusal_of(handshake, allowed_origins=allowed, missing_origin_allowed=missing)
-    if refused is not None:
-        raise SessionError(refused, "pages of this origin may not send pictures")
 
 
 def _problem(description: str) -> dict[str, Any]:

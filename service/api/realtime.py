@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from fastapi import WebSocket, WebSocketDisconnect
 
+from service.access.principal import Principal, Scope
+from service.api.gate import principal_of
 from service.api.hub import SessionHub
 from service.api.hubs import Hubs
 from service.api.machine import Machine, Outcome, State
@@ -23,7 +25,16 @@ from service.api.services import Services
 from service.api.steering import steer
 from service.errors import CloseCode, ErrorCode, ProtocolError, SessionError, facts_of
 from service.protocol import ClientMessage, encode_message
-from service.protocol.client import SessionControl, SessionJoin, SessionResume, SessionStart, SlowConsumer
+from service.protocol.client import (
+    SessionControl,
+    SessionJoin,
+    SessionPing,
+    SessionPlayback,
+    SessionResume,
+    SessionStart,
+    SessionStop,
+    SlowConsumer,
+)
 from service.protocol.server import ChunkMetadata, Role, SessionControlApplied
 
 logger = logging.getLogger(__name__)
@@ -36,6 +47,7 @@ class Connection:
         self, websocket: WebSocket, hubs: Hubs, *, services: Services, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._websocket = websocket
+        self.principal = principal_of(websocket)
         self._hubs = hubs
         self._services = services
         self._config = services.config
@@ -167,16 +179,17 @@ class Connection:
             self._refuse(error, outcome.request)
 
     async def _ask(self, request: ClientMessage) -> None:
+        _check_scope(self.principal, request)
         match request:
             case SessionStart():
                 self._meter.asked(self._clock())
-                self._hub = self._hubs.start(request)
+                self._hub = await self._hubs.start(request, self.principal)
                 await self._hub.come(self)
             case SessionResume():
-                self._hub = await self._hubs.resume(request)
+                self._hub = await self._hubs.resume(request, self.principal)
                 await self._hub.come(self, request)
             case SessionJoin():
-                self._hub = self._hubs.join(request, self)
+                self._hub = self._hubs.join(request, self, principal=self.principal)
             case SessionControl(action="seek_live"):
                 self._seek_live(request)
             case _:
@@ -325,3 +338,14 @@ class Connection:
         self._meter.took(chunk, now)
         if self._hub is not None:
             await self._hub.took(self, chunk.sequence)
+
+
+def _check_scope(principal: Principal, request: ClientMessage) -> None:
+    """Who may only look may watch, and say so. Raises ProtocolError."""
+    watches = isinstance(request, SessionJoin | SessionPlayback | SessionPing | SessionStop)
+    if isinstance(request, SessionControl):
+        watches = request.action == "seek_live"
+    if not principal.may(Scope.SESSIONS if not watches else Scope.SESSIONS_READ):
+        event_id = getattr(request, "event_id", None) or ""
+        message = f"The key has no scope {Scope.SESSIONS.value}."
+        raise ProtocolError(ErrorCode.SCOPE_MISSING, message, field="type", event_id=event_id)

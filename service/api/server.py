@@ -11,16 +11,15 @@ import contextlib
 import logging
 import socket
 from collections.abc import Iterator
-from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 from uvicorn._types import ASGISendEvent
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
 from service.api.http_routes import ApiState
+from service.api.sockets import Sockets, bounded_http
 from service.config import ServiceConfig
 
 logger = logging.getLogger(__name__)
@@ -28,41 +27,7 @@ logger = logging.getLogger(__name__)
 MAX_FRAGMENTS = 1024
 
 
-def bounded_http(request_timeout: float) -> type[asyncio.Protocol]:
-    """uvicorn's HTTP protocol, with a bound on the time that the head of a request may take."""
-
-    class BoundedHttp(H11Protocol):
-        _patience: asyncio.TimerHandle | None = None
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            self._be_patient()
-
-        def data_received(self, data: bytes) -> None:
-            super().data_received(data)
-            self._be_patient()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            super().connection_lost(exc)
-            if self._patience is not None:
-                self._patience.cancel()
-
-        def _be_patient(self) -> None:
-            if self._patience is None:
-                self._patience = self.loop.call_later(request_timeout, self._look)
-
-        def _look(self) -> None:
-            """Ends a connection that has no request under way and has not become a WebSocket."""
-            self._patience = None
-            cycle = cast("RequestResponseCycle | None", self.cycle)  # declared without the None it begins with
-            idle = cycle is None or cycle.response_complete
-            if idle and self.transport.get_protocol() is self:
-                self.transport.abort()
-
-    return BoundedHttp
-
-
-def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
+def bounded_protocol(close_timeout: float, sockets: Sockets) -> type[asyncio.Protocol]:
     """uvicorn's WebSocket protocol, with a bound where it has none."""
 
     class BoundedProtocol(WebSocketsSansIOProtocol):
@@ -86,6 +51,7 @@ def bounded_protocol(close_timeout: float) -> type[asyncio.Protocol]:
             self._cut_off_later()
 
         def connection_lost(self, exc: Exception | None) -> None:
+            sockets.gone(self.transport)
             super().connection_lost(exc)
             if self._cut is not None:
                 self._cut.cancel()
@@ -147,12 +113,14 @@ class Server(uvicorn.Server):
 
 def build_server(app: FastAPI, config: ServiceConfig) -> Server:
     """A server for an app of `create_app`, not yet listening."""
+    sockets = app.state.api.sockets
     settings = uvicorn.Config(
         app,
         host=config.host,
         port=config.port,
-        http=bounded_http(config.request_timeout),
-        ws=bounded_protocol(config.close_timeout),
+        http=bounded_http(config, sockets),
+        ws=bounded_protocol(config.close_timeout, sockets),
+        h11_max_incomplete_event_size=config.max_head_bytes,
         ws_max_size=config.max_message_bytes,
         ws_ping_interval=config.ping_interval,
         ws_ping_timeout=config.ping_timeout,

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from service.access.desk import Desk
+from service.access.quota import Quotas
 from service.api.metrics import Metrics
 from service.api.pictures import Pictures
 from service.api.tokens import Tokens
@@ -23,4 +25,6 @@ class Services:
     metrics: Metrics
     tokens: Tokens
     pictures: Pictures
+    desk: Desk
+    quotas: Quotas
     clock: Callable[[], float] = field(default=time.monotonic)

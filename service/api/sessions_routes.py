@@ -1,11 +1,12 @@
 """Sessions over REST: what is stored of them, and how they go on: fork, resume, delete, recording.
 
-Knows the store and a registry of live sessions; nothing of the worker or of connections. Invariants: a page of another
-site gets nothing here, as with the WebSocket; every error is a problem with a code, and every status that a route can
-answer with is in `/openapi.json`.
+Knows the store and a registry of live sessions; nothing of the worker or of connections. Invariants: a session of
+another tenant is answered as one that is not there; every error is a problem with a code, and every status that a route
+can answer with is in `/openapi.json`.
 """
 
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, Protocol
@@ -15,14 +16,14 @@ from fastapi import Path as PathParameter
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
-from service.api.origin import Handshake, refusal_of
-from service.api.problem import PROBLEM_MEDIA_TYPE, problem_schema
+from service.access.principal import Principal, Scope
+from service.api.gate import principal_of
+from service.api.problem import problem_answers
 from service.api.recordings import Cut, Recordings
-from service.config import ServiceConfig
-from service.errors import SessionError
+from service.errors import ErrorCode, SessionError
 from service.latent_files import folder_bytes, session_folder
 from service.store.document import SessionDocument
-from service.store.failures import ForkPointInvalid
+from service.store.failures import ForkPointInvalid, SessionUnknown
 from service.store.history import CoursePoint
 from service.store.records import SessionRecord
 from service.store.store import SessionStore
@@ -108,14 +109,14 @@ class ForkRequest(BaseModel):
         return self
 
 
-SessionId = Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$", description="Its id")]
+_ID = r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}"
+SessionId = Annotated[str, PathParameter(pattern=f"^{_ID}$", description="Its id")]
 
 
 def problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
     """What a route can answer besides its success, by status: `s404="..."`."""
-    content = {PROBLEM_MEDIA_TYPE: {"schema": problem_schema()}}
-    common = {"s403": "A page of another site asks", "s422": "A value cannot be right", "s503": "The store fails"}
-    return {int(status[1:]): {"description": why, "content": content} for status, why in (common | statuses).items()}
+    common = {"s400": "The body is not JSON", "s422": "A value cannot be right", "s503": "The store fails"}
+    return problem_answers(**(common | statuses))
 
 
 _UNKNOWN = "There is no such session"
@@ -127,33 +128,25 @@ _MP4: dict[int | str, dict[str, Any]] = {
 class SessionRoutes:
     """What the routes share."""
 
-    def __init__(
-        self, store: SessionStore, registry: SessionRegistry, *, recordings: Recordings, config: ServiceConfig
-    ) -> None:
+    def __init__(self, store: SessionStore, registry: SessionRegistry, *, recordings: Recordings) -> None:
         self._store = store
         self._registry = registry
         self._recordings = recordings
-        self._config = config
 
-    async def check_origin(self, request: Request) -> None:
-        """The check of the WebSocket, for pages: programs that say no Origin are no danger to a user's browser."""
-        server = request.scope.get("server")
-        handshake = Handshake(
-            origin=request.headers.get("origin"),
-            host=request.headers.get("host", ""),
-            client_address=request.client.host if request.client else "",
-            server_address=server[0] if server else "",
-        )
-        refused = refusal_of(
-            handshake,
-            allowed_origins=self._config.allowed_origins,
-            missing_origin_allowed=self._config.missing_origin == "allow",
-        )
-        if refused is not None:
-            raise SessionError(refused, "pages of this origin may not ask for sessions")
+    async def guard(self, request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> None:
+        """What every route of sessions is guarded by: scopes, and that a session is there for who asks.
 
-    async def page(self, after: str | None, limit: int) -> SessionList:
-        page = await self._store.list(after, limit=limit)
+        Raises SessionError; what is another tenant's is answered as what is not there.
+        """
+        scope = Scope.SESSIONS_READ if request.method in ("GET", "HEAD") else Scope.SESSIONS
+        if not principal.may(scope):
+            raise SessionError(ErrorCode.SCOPE_MISSING, f"The key has no scope {scope.value}.")
+        session = request.path_params.get("session", "")
+        if re.fullmatch(_ID, session) and not principal.sees((await self._store.get(session)).tenant):
+            raise SessionUnknown(session)
+
+    async def page(self, tenant: str, *, after: str | None, limit: int) -> SessionList:
+        page = await self._store.list(after, limit=limit, tenant=tenant)
         return SessionList(
             data=[Session(**_facts(record)) for record in page.records],
             has_more=page.next_cursor is not None,
@@ -225,15 +218,16 @@ class SessionRoutes:
 
 def sessions_routes(routes: SessionRoutes) -> APIRouter:
     """`store`, `registry` and settings are in `routes`."""
-    router = APIRouter(prefix=SESSIONS_PATH, tags=["sessions"], dependencies=[Depends(routes.check_origin)])
+    router = APIRouter(prefix=SESSIONS_PATH, tags=["sessions"], dependencies=[Depends(routes.guard)])
 
     @router.get("", responses=problems())
     async def list_sessions(
+        principal: Annotated[Principal, Depends(principal_of)],
         after: Annotated[str | None, Query(max_length=512, description="next_cursor of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
     ) -> SessionList:
         """The sessions that are kept, the newest first."""
-        return await routes.page(after, limit)
+        return await routes.page(principal.tenant, after=after, limit=limit)
 
     @router.get("/{session}", responses=problems(s404=_UNKNOWN))
     async def get_session(session: SessionId) -> SessionDetails:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
@@ -37,6 +37,7 @@ class TakePrompt(BaseModel):
 class TakeChange(BaseModel):
     """Prompts that took effect at second `at` of the video, fading in over `transition` blocks."""
 
+    event_id: str
     at: float
     prompts: tuple[TakePrompt, ...]
     mode: str
@@ -57,7 +58,7 @@ class TakeTimeline(BaseModel):
     prompts: tuple[TakeChange, ...]
 
 
-def takes_routes(store: SessionStore, check: Callable[[Request], Awaitable[None]]) -> APIRouter:
+def takes_routes(store: SessionStore, check: Callable[..., Awaitable[None]]) -> APIRouter:
     """`check` is what every route of sessions is guarded by."""
     router = APIRouter(prefix=SESSIONS_PATH, tags=["sessions"], dependencies=[Depends(check)])
 
@@ -109,6 +110,7 @@ def timeline_of(record: SessionRecord, course: StoredCourse) -> TakeTimeline:
 
 def _change(event: dict[str, Any], at: float) -> TakeChange:
     return TakeChange(
+        event_id=event.get("event_id", ""),
         at=at,
         prompts=tuple(TakePrompt(text=one["text"], weight=one.get("weight", 1.0)) for one in event["prompts"]),
         mode=event.get("mode", "recache"),

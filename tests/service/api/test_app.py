@@ -152,7 +152,7 @@ async def test_errors_are_problems_with_a_code(service: Running) -> None:
 async def test_the_description_of_the_interface_names_its_routes(service: Running) -> None:
     paths = (await get(service, "/openapi.json")).json()["paths"]
     own = {path for path in paths if not path.startswith(("/v1/sessions", "/v1/pictures"))}
-    assert own == {"/livez", "/readyz", "/healthz", "/metrics", "/v1/models", "/v1/server/info"}
+    assert own == {"/livez", "/readyz", "/healthz", "/metrics", "/v1/models", "/v1/server/info", "/v1/tokens"}
     assert len(paths) > len(own)
     assert (await get(service, "/docs")).status_code == 404
 

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from client.pictures import send_picture
+from service.access.principal import Principal, Scope
 from service.api.pictures import PICTURES_PATH, Pictures, picture_routes
 from service.api.problem import add_problem_handlers
 from service.config import ServiceConfig
@@ -18,6 +19,7 @@ from service.protocol.server import ChunkMetadata, SessionResumed, VideoStart
 from service.uploads.checking import Checked
 from service.uploads.kinds import Kind
 from tests.models.pictures import noise, png
+from tests.service.api.guests import let_in
 from tests.service.api.running import PATIENT, Running, running
 
 CONFIG = ServiceConfig(max_picture_bytes=1000, max_pictures=3, picture_seconds=10.0)
@@ -43,23 +45,23 @@ async def pieces(*parts: bytes) -> AsyncIterator[bytes]:
 
 async def refused(pictures: Pictures, *parts: bytes) -> ErrorCode:
     with pytest.raises(SessionError) as caught:
-        await pictures.receive(pieces(*parts))
+        await pictures.receive(pieces(*parts), "local")
     return caught.value.code
 
 
 async def test_a_picture_is_kept_whole_until_its_time_is_over() -> None:
     clock = Clock()
     pictures = Pictures(CONFIG, check=anything, clock=clock)
-    name = await pictures.receive(pieces(b"one", b"", b"two"))
-    other = await pictures.receive(pieces(b"three"))
+    name = await pictures.receive(pieces(b"one", b"", b"two"), "local")
+    other = await pictures.receive(pieces(b"three"), "local")
     assert name != other
-    assert pictures.get(name) == pictures.get(name) == b"onetwo"
+    assert pictures.get(name, "local") == pictures.get(name, "local") == b"onetwo"
     clock.now += 9.9
-    assert pictures.get(other) == b"three"
+    assert pictures.get(other, "local") == b"three"
     clock.now += 0.1
     for gone in (name, other, "", "never"):
         with pytest.raises(SessionError) as caught:
-            pictures.get(gone)
+            pictures.get(gone, "local")
         assert caught.value.code is ErrorCode.PICTURE_UNKNOWN
     assert len(pictures) == 0
 
@@ -75,9 +77,9 @@ async def test_a_picture_is_read_no_further_than_its_limit() -> None:
             yield bytes(300)
 
     with pytest.raises(SessionError) as caught:
-        await pictures.receive(endless())
+        await pictures.receive(endless(), "local")
     assert (caught.value.code, read) == (ErrorCode.PICTURE_TOO_LARGE, 4)
-    assert len(await pictures.receive(pieces(bytes(1000)))) > 16
+    assert len(await pictures.receive(pieces(bytes(1000)), "local")) > 16
     assert await refused(pictures, bytes(1001)) is ErrorCode.PICTURE_TOO_LARGE
     assert await refused(pictures) is ErrorCode.PICTURE_INVALID
     assert len(pictures) == 1
@@ -86,14 +88,14 @@ async def test_a_picture_is_read_no_further_than_its_limit() -> None:
 async def test_pictures_have_a_bound_with_those_on_their_way() -> None:
     clock = Clock()
     pictures = Pictures(CONFIG, check=anything, clock=clock)
-    await pictures.receive(pieces(b"kept"))
+    await pictures.receive(pieces(b"kept"), "local")
     go_on = asyncio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
         yield b"begun"
         await go_on.wait()
 
-    tasks = [asyncio.create_task(pictures.receive(slow())) for _ in range(2)]
+    tasks = [asyncio.create_task(pictures.receive(slow(), "local")) for _ in range(2)]
     while len(pictures) < 3:
         await asyncio.sleep(0)
     assert await refused(pictures, b"one too many") is ErrorCode.CAPACITY
@@ -102,9 +104,9 @@ async def test_pictures_have_a_bound_with_those_on_their_way() -> None:
     done = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(done[0], asyncio.CancelledError)
     assert len(pictures) == 2
-    await pictures.receive(pieces(b"now there is room"))
+    await pictures.receive(pieces(b"now there is room"), "local")
     clock.now += 10.0
-    await pictures.receive(pieces(b"and again"))
+    await pictures.receive(pieces(b"and again"), "local")
     assert len(pictures) == 1
 
 
@@ -116,7 +118,7 @@ async def test_a_picture_that_does_not_arrive_is_given_up() -> None:
         await asyncio.Event().wait()
 
     with pytest.raises(SessionError, match="did not arrive within"):
-        await pictures.receive(never())
+        await pictures.receive(never(), "local")
     assert len(pictures) == 0
 
 
@@ -134,6 +136,7 @@ class Service:
 async def service() -> AsyncIterator[Service]:
     pictures, app = Pictures(CONFIG, check=anything), FastAPI()
     add_problem_handlers(app)
+    let_in(app)
     app.include_router(picture_routes(pictures, CONFIG))
     transport = httpx2.ASGITransport(app=app)
     async with httpx2.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as client:
@@ -149,9 +152,9 @@ async def test_a_picture_comes_over_http(service: Service) -> None:
     answer = await service.send(b"picture")
     assert answer.status_code == 201
     assert answer.json()["expires_seconds"] == 10.0
-    assert service.pictures.get(answer.json()["picture_id"]) == b"picture"
+    assert service.pictures.get(answer.json()["picture_id"], "local") == b"picture"
     answer = await service.send(pieces(b"in ", b"pieces"))
-    assert service.pictures.get(answer.json()["picture_id"]) == b"in pieces"
+    assert service.pictures.get(answer.json()["picture_id"], "local") == b"in pieces"
 
 
 async def test_what_is_too_large_is_refused_before_and_while_it_is_read(service: Service) -> None:
@@ -161,9 +164,13 @@ async def test_what_is_too_large_is_refused_before_and_while_it_is_read(service:
     assert len(service.pictures) == 0
 
 
-async def test_another_site_gets_nothing(service: Service) -> None:
-    assert problem(await service.send(b"picture", origin="https://elsewhere.example"), ErrorCode.ORIGIN_FORBIDDEN)
-    assert (await service.send(b"picture", origin="http://127.0.0.1:8000")).status_code == 201
+async def test_a_picture_is_its_tenants(service: Service) -> None:
+    name = (await service.send(b"picture")).json()["picture_id"]
+    with pytest.raises(SessionError) as caught:
+        service.pictures.get(name, "studio")
+    assert caught.value.code is ErrorCode.PICTURE_UNKNOWN
+    let_in(service.app, Principal("studio", "k", frozenset({Scope.SESSIONS_READ})))
+    assert problem(await service.send(b"picture"), ErrorCode.SCOPE_MISSING)
 
 
 async def test_too_many_are_refused_for_a_while(service: Service) -> None:
