@@ -51,15 +51,22 @@ class Desk:
     config: ServiceConfig
     clock: Callable[[], float] = field(default=time.time)
 
-    def key_needed(self, server_address: str) -> bool:
-        """Whether whoever comes to this address of the server has to have a key."""
+    @property
+    def exposed(self) -> bool:
+        """Whether others than this machine can come, and have to have a key."""
         if self.config.authentication == OPEN_TO_ALL:
             return False
-        return self.config.authentication == "always" or not is_loopback(server_address)
+        return self.config.authentication == "always" or not is_loopback(self.config.host)
 
-    async def identify(self, given: Credentials, *, server_address: str) -> Principal | None:
+    def key_needed(self, client_address: str) -> bool:
+        """Whether who comes from this address has to have a key: one that a proxy names is not of this machine."""
+        if self.config.authentication == OPEN_TO_ALL:
+            return False
+        return self.exposed or not is_loopback(client_address)
+
+    async def identify(self, given: Credentials, *, client_address: str) -> Principal | None:
         """Who comes; None for nobody in particular where a key is needed. Raises SessionError where it is not good."""
-        needed = self.key_needed(server_address)
+        needed = self.key_needed(client_address)
         # Clients of similar services always send some key: where none is needed, those that are not ours are none.
         if given.key is not None and (needed or given.key.startswith(KEY_PREFIX)):
             return await self._by_key(given.key)
@@ -94,12 +101,12 @@ class Desk:
         return principal_of_token(row)
 
 
-async def check_exposed(desk: Desk, host: str) -> None:
-    """Refuses a server to which nobody could come, or everybody without having been meant. Raises ConfigError."""
-    if desk.key_needed(host) and not await desk.book.any_valid(desk.clock()):
+async def check_exposed(desk: Desk) -> None:
+    """Refuses to serve others than this machine while there is no key that they could have. Raises ConfigError."""
+    if desk.exposed and not await desk.book.any_valid(desk.clock()):
         raise ConfigError(
-            f"whoever comes to {host} needs a key, and there is none: make one with `longtake keys create`, listen on"
-            f" 127.0.0.1, or set authentication = {OPEN_TO_ALL!r}"
+            f"whoever comes to {desk.config.host} needs a key, and there is none: make one with `longtake keys create`,"
+            f' listen on 127.0.0.1, or set authentication = "{OPEN_TO_ALL}"'
         )
 
 
