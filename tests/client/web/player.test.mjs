@@ -1,15 +1,15 @@
-// The page's logic without a page. Run by `make test-system`, or `node --test tests/client/web/`.
+// The page's logic without a page. Run by `make test-system`, which lays the modules out as node reads them:
+// WEB_MODULES=folder node --test tests/client/web/
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { pathToFileURL } from "node:url";
 import { test } from "node:test";
 
-// Through a data: address, because node takes a .js file for an older kind of module than a browser does.
-const source = await readFile(new URL("../../../client/web/player.js", import.meta.url));
-const {
-  Comeback, FrameRate, JitterBuffer, SequenceCheck, SwitchBook, draining, duration, explain, progress, socketUrl,
-  splitChunk, statistics, waiting,
-} = await import(`data:text/javascript;base64,${source.toString("base64")}`);
+const from = (name) => import(new URL(name, pathToFileURL(`${process.env.WEB_MODULES}/`)).href);
+const { Comeback, SequenceCheck, socketUrl, splitChunk } = await from("wire.js");
+const { FrameRate, JitterBuffer } = await from("buffer.js");
+const { SwitchBook, progress } = await from("book.js");
+const { draining, duration, explain, figure, waiting } = await from("words.js");
 
 const FPS = 16;
 const BLOCK_MS = 750;
@@ -190,10 +190,10 @@ test("durations for people", () => {
 test("errors are said in clear words, with what to do", () => {
   assert.equal(
     explain({ code: "capacity", message: "x", fatal: true, retryable: true, retry_after: 2.2 }),
-    "All places are taken at the moment. Press Start to try again in 3 seconds.",
+    "All places are taken at the moment. Press Action to try again in 3 seconds.",
   );
   assert.match(explain({ code: "worker_died", message: "x", fatal: true, retryable: true }), /try again in a moment/);
-  assert.match(explain({ code: "internal_error", message: "x", fatal: true }), /The shot has ended/);
+  assert.match(explain({ code: "internal_error", message: "x", fatal: true }), /The take has ended/);
   assert.equal(explain({ code: "brand_new", message: "Just so.", fatal: false }), "Just so.");
 });
 
@@ -294,13 +294,9 @@ test("a prompt whose chunk is taken back before it is seen is shown with the nex
 });
 
 test("waiting, statistics and shutting down are said in clear words", () => {
-  assert.equal(waiting({ position: 1, waiting: 3 }), "All places are taken. This shot is next.");
+  assert.equal(waiting({ position: 1, waiting: 3 }), "All places are taken. This take is next.");
   assert.match(waiting({ position: 2, waiting: 3 }), /number 2 of 3 that wait/);
-  assert.deepEqual(
-    statistics({ fps: 15.96, lead_seconds: 0.75, switch_ms: 412.4 }),
-    { made: "16.0", lead: "0.8 s", change: "412 ms" },
-  );
-  assert.equal(statistics({ fps: 0, lead_seconds: 0 }).change, "–");
+  assert.deepEqual([figure(15.96), figure(0.75, " s"), figure(null)], ["16.0", "0.8 s", "–"]);
   assert.match(draining({ deadline_seconds: 4.2 }), /ends in at most 5 seconds/);
   assert.match(draining({ deadline_seconds: 0 }), /ends now/);
 });
