@@ -15,7 +15,18 @@ class Storage(BaseModel):
     store_dir: Path | None = Field(
         None,
         description="Folder of the store: sessions in SQL, their latents in files (none: `longtake` in the user's"
-        " folder for data). One server at a time uses it.",
+        " folder for data). One server at a time uses it, unless `store_url` is given.",
+    )
+    store_url: str | None = Field(
+        None,
+        description="A Postgres database for the store, `postgresql+psycopg://USER:PASSWORD@HOST/NAME` (none: SQLite in"
+        " `store_dir`). Any number of servers share it, and a `store_dir` that all of them see.",
+    )
+    hold_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="How long a server that shares the store and says nothing counts as there. `resume_grace` later its"
+        " sessions have ended.",
     )
     retain_hours: float = Field(
         72.0, ge=0, description="How long an ended session is kept: record, journal and latents."
