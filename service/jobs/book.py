@@ -91,7 +91,7 @@ class JobBook:
 
         def work(connection: Connection) -> None:
             for job in jobs:
-                rows.extend_lease(connection, job.id, job.attempt, until=until)
+                rows.extend_lease(connection, job.id, attempt=job.attempt, until=until)
 
         await self.store.write(work)
 
@@ -132,7 +132,13 @@ class JobBook:
 
         def work(connection: Connection) -> Job:
             rows.change_of_attempt(
-                connection, job.id, job.attempt, width=record.width, height=record.height, fps=record.fps, frames=frames
+                connection,
+                job.id,
+                attempt=job.attempt,
+                width=record.width,
+                height=record.height,
+                fps=record.fps,
+                frames=frames,
             )
             if not _has_session(connection, job.id):
                 queries.add_session(connection, record)
@@ -148,8 +154,8 @@ class JobBook:
         """The attempt's own file has what counts of the earlier ones'. Raises StaleAttempt."""
 
         def work(connection: Connection) -> None:
-            rows.change_of_attempt(connection, job.id, job.attempt)
-            rows.set_media(connection, job.id, job.attempt, media_bytes=media_bytes)
+            rows.change_of_attempt(connection, job.id, attempt=job.attempt)
+            rows.set_media(connection, job.id, attempt=job.attempt, media_bytes=media_bytes)
 
         await self.store.write(work)
 
@@ -161,14 +167,14 @@ class JobBook:
             rows.change_of_attempt(
                 connection,
                 job.id,
-                job.attempt,
+                attempt=job.attempt,
                 frames_made=JOBS.c.frames_made + row.frames,
                 blocks=row.block + 1,
                 engine_seconds=JOBS.c.engine_seconds + block.engine_seconds,
                 troubled_since=None,
                 lease_until=now + self.config.job_lease,
             )
-            rows.set_media(connection, job.id, job.attempt, media_bytes=block.media_bytes)
+            rows.set_media(connection, job.id, attempt=job.attempt, media_bytes=block.media_bytes)
             queries.add_chunk(connection, job.id, row=row, events=block.events)
             return rows.job_of(connection, job.id)
 
@@ -178,7 +184,7 @@ class JobBook:
         """A JSON object with a `type`, for the record of its session. Raises StaleAttempt."""
 
         def work(connection: Connection) -> None:
-            rows.change_of_attempt(connection, job.id, job.attempt)
+            rows.change_of_attempt(connection, job.id, attempt=job.attempt)
             sequence = queries.record_of(connection, job.id).next_sequence
             queries.add_events(connection, job.id, events=[StoredEvent(sequence, text, engine=False)])
 
@@ -190,9 +196,9 @@ class JobBook:
         """It is made. Raises StaleAttempt."""
 
         def work(connection: Connection) -> Job:
-            rows.change_of_attempt(connection, job.id, job.attempt)
-            rows.add_files(connection, job.id, files)
-            return self.end(connection, job.id, JobStatus.COMPLETED, outcome="completed")
+            rows.change_of_attempt(connection, job.id, attempt=job.attempt)
+            rows.add_files(connection, job.id, files=files)
+            return self.end(connection, job.id, status=JobStatus.COMPLETED, outcome="completed")
 
         return self._ended(await self.store.write(work))
 
@@ -200,8 +206,8 @@ class JobBook:
         """It will not be made. Raises StaleAttempt."""
 
         def work(connection: Connection) -> Job:
-            rows.change_of_attempt(connection, job.id, job.attempt)
-            return self.end(connection, job.id, JobStatus.FAILED, outcome=failure.code, failure=failure)
+            rows.change_of_attempt(connection, job.id, attempt=job.attempt)
+            return self.end(connection, job.id, status=JobStatus.FAILED, outcome=failure.code, failure=failure)
 
         return self._ended(await self.store.write(work))
 
@@ -212,9 +218,9 @@ class JobBook:
             losses = job.losses + 1
             if losses >= self.config.job_losses:
                 said = f"{losses} workers were lost while they made it, the last because {message}"
-                rows.change_of_attempt(connection, job.id, job.attempt, losses=losses)
+                rows.change_of_attempt(connection, job.id, attempt=job.attempt, losses=losses)
                 failure = JobFailure(ErrorCode.JOB_SET_ASIDE, said)
-                return self.end(connection, job.id, JobStatus.FAILED, outcome="lost", failure=failure)
+                return self.end(connection, job.id, status=JobStatus.FAILED, outcome="lost", failure=failure)
             waiting = JobFailure(ErrorCode.WORKER_DIED, message)
             self._back(connection, job, outcome="lost", waiting=waiting, losses=losses)
             return rows.job_of(connection, job.id)
@@ -233,8 +239,8 @@ class JobBook:
             since = rows.troubled_since(connection, job.id)
             lasted = 0.0 if since is None else max(0.0, now - since)
             if lasted > self.config.job_trouble_seconds:
-                rows.change_of_attempt(connection, job.id, job.attempt)
-                return self.end(connection, job.id, JobStatus.FAILED, outcome=trouble.code, failure=trouble)
+                rows.change_of_attempt(connection, job.id, attempt=job.attempt)
+                return self.end(connection, job.id, status=JobStatus.FAILED, outcome=trouble.code, failure=trouble)
             delay = min(max(lasted, self.config.job_retry_delay), _LONGEST_DELAY)
             since = now if since is None else since
             again = {"retry_at": now + delay, "troubled_since": since}
@@ -250,7 +256,7 @@ class JobBook:
         rows.change_of_attempt(
             connection,
             job.id,
-            job.attempt,
+            attempt=job.attempt,
             status=JobStatus.QUEUED,
             owner=None,
             lease_until=None,
@@ -258,10 +264,10 @@ class JobBook:
             waiting_message=None if waiting is None else waiting.message,
             **values,
         )
-        rows.close_attempt(connection, job.id, job.attempt, outcome=outcome, now=self.clock())
+        rows.close_attempt(connection, job.id, attempt=job.attempt, outcome=outcome, now=self.clock())
 
     def end(
-        self, connection: Connection, job: str, status: JobStatus, *, outcome: str, failure: JobFailure | None = None
+        self, connection: Connection, job: str, *, status: JobStatus, outcome: str, failure: JobFailure | None = None
     ) -> Job:
         """Part of a transaction: the job's last change, and its session's and batch's."""
         now = self.clock()
@@ -283,7 +289,7 @@ class JobBook:
         found = rows.job_of(connection, job)
         if not ended:
             return found
-        rows.close_attempt(connection, job, found.attempt, outcome=outcome, now=now)
+        rows.close_attempt(connection, job, attempt=found.attempt, outcome=outcome, now=now)
         if _has_session(connection, job):
             queries.end_session(connection, job, reason=_END_REASONS[status], at=now)
         if found.batch is not None:
@@ -295,7 +301,7 @@ class JobBook:
         """They are made no further, in one commit; those that are terminal stay as they are."""
 
         def work(connection: Connection) -> list[Job]:
-            return [self.end(connection, job, JobStatus.CANCELLED, outcome="cancelled") for job in jobs]
+            return [self.end(connection, job, status=JobStatus.CANCELLED, outcome="cancelled") for job in jobs]
 
         return [self._ended(job) for job in await self.store.write(work)]
 

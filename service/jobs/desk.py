@@ -63,7 +63,7 @@ class JobService(Protocol):
     def watch(self, principal: Principal, job: str, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """Its state now, if newer than `after`, and each newer one; ends behind the terminal one."""
 
-    async def media(self, principal: Principal, job: str, variant: Variant = "video") -> MediaFile:
+    async def media(self, principal: Principal, job: str, *, variant: Variant = "video") -> MediaFile:
         """VIDEO_NOT_READY before it is completed, VIDEO_EXPIRED once its files are deleted."""
 
     async def opening(self, principal: Principal, job: str) -> bytes | None:

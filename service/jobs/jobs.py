@@ -46,7 +46,7 @@ _WATCH_SECONDS = 1.0
 class Jobs:
     """A JobService (service/jobs/desk.py), and the runner that makes its jobs. `run` it, and `stop` it."""
 
-    def __init__(self, book: JobBook, files: JobFiles, runner: Runner, *, config: ServiceConfig) -> None:
+    def __init__(self, book: JobBook, files: JobFiles, *, runner: Runner, config: ServiceConfig) -> None:
         self.book = book
         self.files = files
         self.runner = runner
@@ -68,7 +68,7 @@ class Jobs:
         book = JobBook(store=store, config=config, on_terminal=on_terminal, woken=woken, clock=clock)
         files = JobFiles(store.folder)
         runner = Runner(book, files, workers=workers, config=config, owner=uuid.uuid4().hex)
-        return cls(book, files, runner, config=config)
+        return cls(book, files, runner=runner, config=config)
 
     # One job
 
@@ -128,11 +128,11 @@ class Jobs:
                     return
                 await rung(bell, _WATCH_SECONDS)
 
-    async def media(self, principal: Principal, job: str, variant: Variant = "video") -> MediaFile:
+    async def media(self, principal: Principal, job: str, *, variant: Variant = "video") -> MediaFile:
         found = await self.get(principal, job)
         if found.status is not JobStatus.COMPLETED:
             raise NotReady(f"video {job} is {found.status}; its files are there once it is completed")
-        stored = await self._store.read(lambda connection: rows.file_of(connection, job, variant))
+        stored = await self._store.read(lambda connection: rows.file_of(connection, job, variant=variant))
         if stored is None:
             raise MediaExpired(job)
         path = self.files.folder(job) / stored.name
@@ -288,7 +288,7 @@ class Jobs:
     def _known(self, connection: Connection, principal: Principal, idempotency: Idempotency | None) -> str | None:
         if idempotency is None:
             return None
-        found = rows.made_with(connection, principal.tenant, idempotency.key)
+        found = rows.made_with(connection, principal.tenant, key=idempotency.key)
         if found is None:
             return None
         fingerprint, made = found
@@ -303,7 +303,7 @@ class Jobs:
             rows.remember_key(
                 connection,
                 principal.tenant,
-                idempotency.key,
+                key=idempotency.key,
                 fingerprint=idempotency.fingerprint,
                 made=made,
                 now=self.book.clock(),

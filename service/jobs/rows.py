@@ -92,14 +92,14 @@ def change(connection: Connection, job: str, *guards: ColumnElement[bool], **val
     return connection.execute(query).rowcount == 1
 
 
-def change_of_attempt(connection: Connection, job: str, attempt: int, **values: object) -> None:
+def change_of_attempt(connection: Connection, job: str, *, attempt: int, **values: object) -> None:
     """A change that only the present attempt may make. Raises StaleAttempt."""
     present = (JOBS.c.attempt == attempt, JOBS.c.status == JobStatus.IN_PROGRESS)
     if not change(connection, job, *present, **values):
         raise StaleAttempt(job, attempt)
 
 
-def extend_lease(connection: Connection, job: str, attempt: int, *, until: float) -> None:
+def extend_lease(connection: Connection, job: str, *, attempt: int, until: float) -> None:
     """No change that anybody is told of; nothing, where the attempt is not the present one."""
     present = (JOBS.c.id == job, JOBS.c.attempt == attempt, JOBS.c.status == JobStatus.IN_PROGRESS)
     connection.execute(update(JOBS).where(*present).values(lease_until=until))
@@ -110,7 +110,7 @@ def free_all(connection: Connection, *, now: float) -> int:
     held = tuple(connection.execute(select(JOBS.c.id, JOBS.c.attempt).where(JOBS.c.status == JobStatus.IN_PROGRESS)))
     for job, attempt in held:
         change(connection, job, status=JobStatus.QUEUED, owner=None, lease_until=None)
-        close_attempt(connection, job, attempt, outcome="abandoned", now=now)
+        close_attempt(connection, job, attempt=attempt, outcome="abandoned", now=now)
     return len(held)
 
 
@@ -160,7 +160,7 @@ def next_retry(connection: Connection) -> float | None:
 
 
 def add_attempt(connection: Connection, job: Job, *, owner: str, now: float) -> None:
-    close_attempt(connection, job.id, job.attempt - 1, outcome="abandoned", now=now)
+    close_attempt(connection, job.id, attempt=job.attempt - 1, outcome="abandoned", now=now)
     connection.execute(
         insert(JOB_ATTEMPTS).values(
             job=job.id, attempt=job.attempt, owner=owner, started_at=now, first_block=job.blocks, media_bytes=0
@@ -168,7 +168,7 @@ def add_attempt(connection: Connection, job: Job, *, owner: str, now: float) -> 
     )
 
 
-def close_attempt(connection: Connection, job: str, attempt: int, *, outcome: str, now: float) -> None:
+def close_attempt(connection: Connection, job: str, *, attempt: int, outcome: str, now: float) -> None:
     """An attempt that has ended already stays as it is."""
     one = (JOB_ATTEMPTS.c.job == job, JOB_ATTEMPTS.c.attempt == attempt, JOB_ATTEMPTS.c.ended_at.is_(None))
     connection.execute(update(JOB_ATTEMPTS).where(*one).values(ended_at=now, outcome=outcome))
@@ -182,7 +182,7 @@ def media_of_attempts(connection: Connection, job: str) -> tuple[int, int]:
     return (int(row.attempt), int(row.media_bytes)) if row is not None else (0, 0)
 
 
-def set_media(connection: Connection, job: str, attempt: int, *, media_bytes: int) -> None:
+def set_media(connection: Connection, job: str, *, attempt: int, media_bytes: int) -> None:
     one = (JOB_ATTEMPTS.c.job == job, JOB_ATTEMPTS.c.attempt == attempt)
     connection.execute(update(JOB_ATTEMPTS).where(*one).values(media_bytes=media_bytes))
 
@@ -195,14 +195,14 @@ def attempts_of(connection: Connection, job: str) -> tuple[Mapping[str, Any], ..
 # Files
 
 
-def add_files(connection: Connection, job: str, files: Iterable[StoredFile]) -> None:
+def add_files(connection: Connection, job: str, *, files: Iterable[StoredFile]) -> None:
     connection.execute(delete(JOB_FILES).where(JOB_FILES.c.job == job))
     names = ("variant", "name", "bytes", "sha256", "media_type")
     values = [{"job": job} | {name: getattr(file, name) for name in names} for file in files]
     connection.execute(insert(JOB_FILES), values)
 
 
-def file_of(connection: Connection, job: str, variant: str) -> StoredFile | None:
+def file_of(connection: Connection, job: str, *, variant: str) -> StoredFile | None:
     query = select(JOB_FILES).where(JOB_FILES.c.job == job, JOB_FILES.c.variant == variant)
     row = connection.execute(query).first()
     return StoredFile(row.variant, row.name, row.bytes, row.sha256, row.media_type) if row is not None else None
@@ -221,14 +221,14 @@ def expiring(connection: Connection, now: float, *, limit: int) -> tuple[str, ..
 # Idempotency
 
 
-def made_with(connection: Connection, tenant: str, key: str) -> tuple[str, str] | None:
+def made_with(connection: Connection, tenant: str, *, key: str) -> tuple[str, str] | None:
     """The fingerprint that came with this key before, and the id of what was made."""
     one = (IDEMPOTENCY_KEYS.c.tenant == tenant, IDEMPOTENCY_KEYS.c.key == key)
     row = connection.execute(select(IDEMPOTENCY_KEYS).where(*one)).first()
     return (row.fingerprint, row.made) if row is not None else None
 
 
-def remember_key(connection: Connection, tenant: str, key: str, *, fingerprint: str, made: str, now: float) -> None:
+def remember_key(connection: Connection, tenant: str, *, key: str, fingerprint: str, made: str, now: float) -> None:
     connection.execute(
         insert(IDEMPOTENCY_KEYS).values(tenant=tenant, key=key, fingerprint=fingerprint, made=made, created_at=now)
     )

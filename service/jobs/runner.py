@@ -43,6 +43,7 @@ class Runner:
         self._running: dict[str, Attempt] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._recovered = False
         self._renewed_at = book.clock()
 
     @property
@@ -56,21 +57,24 @@ class Runner:
         Args:
             alone: no other server shares the store, so that jobs which are being made are nobody's.
         """
-        recovered = not alone
+        self._recovered = not alone
         with self._book.bells.listening(QUEUE) as bell:
             while not self._stopping:
                 bell.clear()
                 try:
-                    if not recovered:
-                        logger.info("%d jobs go on that were being made", await self._book.recover())
-                        recovered = True
-                    await self._fill()
-                    await self._renew()
+                    await self._look()
                 except StoreClosed:
                     return
                 except StoreError as error:
                     logger.warning("no job can be taken up: %s", error)
                 await rung(bell, _LOOK_SECONDS)
+
+    async def _look(self) -> None:
+        if not self._recovered:
+            logger.info("%d jobs go on that were being made", await self._book.recover())
+            self._recovered = True
+        await self._fill()
+        await self._renew()
 
     async def stop(self) -> None:
         """Every job that is being made here waits again, at the end of its last block."""

@@ -148,7 +148,7 @@ def _add_looking(router: APIRouter, desk: VideoDesk) -> None:
 
 def _add_content(router: APIRouter, desk: VideoDesk) -> None:
     async def content(video: str, request: Request, principal: Principal, variant: Variant) -> Response:
-        media = await desk.jobs.media(principal, video, variant)
+        media = await desk.jobs.media(principal, video, variant=variant)
         try:
             file = media.path.open("rb")
         except FileNotFoundError:
