@@ -13,6 +13,7 @@ import typer
 
 from client.errors import ClientError
 from models.errors import EngineError
+from service.commands.access_options import DescribeOptions, KeyCreateOptions, KeyListOptions, KeyRevokeOptions
 from service.commands.failures import ExitCode, describe
 from service.commands.options import (
     BenchOptions,
@@ -32,6 +33,7 @@ from service.commands.options import (
     fold_pairs,
     takes,
 )
+from service.commands.store_options import BackupOptions, MigrateOptions, RestoreOptions
 from service.errors import ServiceError
 
 app = typer.Typer(
@@ -46,6 +48,8 @@ config_app = typer.Typer(help="The settings of the service.", no_args_is_help=Tr
 app.add_typer(config_app, name="config")
 sessions_app = typer.Typer(help="The sessions of a store.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(sessions_app, name="sessions")
+keys_app = typer.Typer(help="Who may use the service.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(keys_app, name="keys")
 
 
 @app.command()
@@ -121,6 +125,33 @@ def sessions_record(options: RecordOptions) -> None:
 
 
 @app.command()
+@takes(BackupOptions)
+def backup(options: BackupOptions) -> None:
+    """Copy the store to a folder, while it is used or not, and check the copy."""
+    from service.commands.keeping import run_backup
+
+    run_backup(options)
+
+
+@app.command()
+@takes(RestoreOptions)
+def restore(options: RestoreOptions) -> None:
+    """Put a backup where there is no store yet."""
+    from service.commands.keeping import run_restore
+
+    run_restore(options)
+
+
+@app.command()
+@takes(MigrateOptions)
+def migrate(options: MigrateOptions) -> None:
+    """Bring the store's tables to this version, as serving does, or one version back."""
+    from service.commands.keeping import run_migrate
+
+    run_migrate(options)
+
+
+@app.command()
 @takes(LoadOptions)
 def load(options: LoadOptions) -> None:
     """Put many sessions on a running service, and measure."""
@@ -180,6 +211,42 @@ def train(context: typer.Context) -> None:
     from service.commands.train import run_train
 
     run_train(context.args)
+
+
+@keys_app.command("create")
+@takes(KeyCreateOptions)
+def keys_create(options: KeyCreateOptions) -> None:
+    """Make a key, and show it once."""
+    from service.commands.keys import run_create
+
+    run_create(options)
+
+
+@keys_app.command("list")
+@takes(KeyListOptions)
+def keys_list(options: KeyListOptions) -> None:
+    """List the keys, and what they have used today."""
+    from service.commands.keys import run_list
+
+    run_list(options)
+
+
+@keys_app.command("revoke")
+@takes(KeyRevokeOptions)
+def keys_revoke(options: KeyRevokeOptions) -> None:
+    """End a key for good."""
+    from service.commands.keys import run_revoke
+
+    run_revoke(options)
+
+
+@app.command()
+@takes(DescribeOptions)
+def describe(options: DescribeOptions) -> None:
+    """Print what the service answers to, as OpenAPI or AsyncAPI."""
+    from service.commands.describe import run_describe
+
+    run_describe(options)
 
 
 @config_app.command("show")
