@@ -218,6 +218,7 @@ _RANKS = {
     ErrorCode.FIELD_CHOICE: 3,
     ErrorCode.FIELD_RANGE: 4,
 }
+_OWN_RANK = 3.5  # a list whose item was refused is also reported as one that is too short
 _OWN_CODES = frozenset(code.value for code in ErrorCode)
 # What would have been right, by the validator's kind of fault; `{...}` are its bounds. A kind that is
 # not here is a value of another JSON type.
@@ -253,7 +254,7 @@ def translated(error: ValidationError, event_id: str = "") -> ProtocolError:
 def first_fault(details: Iterable[ErrorDetails], event_id: str = "") -> ProtocolError:
     """The first of the faults that a validation found; at least one."""
     faults = [_fault(detail, event_id) for detail in details]
-    return min(faults, key=lambda fault: _RANKS.get(fault.code, len(_RANKS)))
+    return min(faults, key=lambda fault: _RANKS.get(fault.code, _OWN_RANK))
 
 
 def _fault(detail: ErrorDetails, event_id: str) -> ProtocolError:
@@ -262,7 +263,7 @@ def _fault(detail: ErrorDetails, event_id: str) -> ProtocolError:
         return ProtocolError(
             ErrorCode(detail["type"]),
             str(context["message"]),
-            field=str(context["field"]),
+            field=".".join(str(part) for part in (*detail["loc"], context["field"]) if part != ""),
             expected=str(context["expected"]),
             event_id=event_id,
         )

@@ -97,7 +97,7 @@ class VideoRequest(ClientModel):
             raise refusal(
                 ErrorCode.FIELD_RANGE,
                 "`seconds` is no length.",
-                field="seconds",
+                field="",
                 expected='seconds above 0 as a text, such as "8"',
             )
         return value
@@ -109,7 +109,7 @@ class VideoRequest(ClientModel):
             raise refusal(
                 ErrorCode.FIELD_RANGE,
                 "`size` is no size.",
-                field="size",
+                field="",
                 expected='WIDTHxHEIGHT in pixels, such as "832x480"',
             )
         return value

@@ -25,7 +25,6 @@ from service.hooks import PromptHooks
 from service.jobs.desk import JobService
 from service.jobs.values import Job
 from service.outbound.fetching import Outbound
-from service.store.store import SessionStore
 from service.store.webhooks import WebhookBook
 from service.uploads.checking import Check
 
@@ -48,9 +47,8 @@ class VideoParts:
         size = f"{facts.width}x{facts.height}" if facts is not None else ""
         return video_of(job, model=facts.preset if facts is not None else self.config.preset, size=size)
 
-    def webhooks(self, store: SessionStore) -> Webhooks:
+    def webhooks(self, book: WebhookBook) -> Webhooks:
         """`on_terminal` and `wake` are for the queue; somebody has to `run` it."""
-        book = WebhookBook(store.write, store.read)
         return Webhooks(config=self.config, book=book, outbound=self.outbound, said=self.said)
 
     def desk(self, jobs: JobService) -> VideoDesk:
