@@ -1,4 +1,4 @@
-"""Version 0002: tenants, keys, batch jobs and their files, webhooks, and who holds a session.
+"""Version 0002: tenants, keys, batch jobs and their files, and who holds a session.
 
 Sessions that were there belong to the tenant `local`. The way back forgets jobs, keys and holds; sessions stay.
 Programs that came before migrations refuse a store of this version, by its number in `store_schema`.
@@ -15,13 +15,15 @@ def upgrade() -> None:
     _create_api_keys()
     _create_batches()
     _create_idempotency_keys()
+    _create_webhook_secrets()
+    _create_webhooks()
     _create_access_tokens()
     _create_jobs()
     _create_key_usage()
+    _create_resume_tokens()
+    _create_session_holds()
     _create_job_attempts()
     _create_job_files()
-    _create_webhooks()
-    _create_webhook_secrets()
     op.add_column("sessions", sa.Column("tenant", sa.String(64), server_default="local", nullable=False))
     # Programs that came before migrations look here, and open number 1 only.
     op.execute("UPDATE store_schema SET version = 2")
@@ -30,13 +32,15 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_column("sessions", "tenant")
     for table in (
-        "webhook_secrets",
-        "webhooks",
         "job_files",
         "job_attempts",
+        "session_holds",
+        "resume_tokens",
         "key_usage",
         "jobs",
         "access_tokens",
+        "webhooks",
+        "webhook_secrets",
         "idempotency_keys",
         "batches",
         "api_keys",
@@ -88,6 +92,40 @@ def _create_idempotency_keys() -> None:
         sa.PrimaryKeyConstraint("tenant", "key"),
     )
     op.create_index("idempotency_by_age", "idempotency_keys", ["created_at"])
+
+
+def _create_webhook_secrets() -> None:
+    op.create_table(
+        "webhook_secrets",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(128), nullable=False),
+        sa.Column("secret", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("retired_at", sa.Float),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("webhook_secrets_by_tenant", "webhook_secrets", ["tenant", "created_at"])
+
+
+def _create_webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.String(64), nullable=False),
+        sa.Column("tenant", sa.String(128), nullable=False),
+        sa.Column("job", sa.String(64), nullable=False),
+        sa.Column("url", sa.Text, nullable=False),
+        sa.Column("kind", sa.String(64), nullable=False),
+        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("attempts", sa.Integer, nullable=False),
+        sa.Column("next_at", sa.Float),
+        sa.Column("finished_at", sa.Float),
+        sa.Column("outcome", sa.String(16)),
+        sa.Column("trouble", sa.Text),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("webhooks_by_tenant", "webhooks", ["tenant", "created_at", "id"])
+    op.create_index("webhooks_due", "webhooks", ["next_at"])
 
 
 def _create_access_tokens() -> None:
@@ -159,6 +197,30 @@ def _create_key_usage() -> None:
     )
 
 
+def _create_resume_tokens() -> None:
+    op.create_table(
+        "resume_tokens",
+        sa.Column("session", sa.String(128), nullable=False),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("used", sa.String(64)),
+        sa.Column("until", sa.Float),
+        sa.ForeignKeyConstraint(["session"], ["sessions.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("session"),
+    )
+
+
+def _create_session_holds() -> None:
+    op.create_table(
+        "session_holds",
+        sa.Column("session", sa.String(128), nullable=False),
+        sa.Column("holder", sa.String(64), nullable=False),
+        sa.Column("fence", sa.Integer, nullable=False),
+        sa.Column("until", sa.Float, nullable=False),
+        sa.ForeignKeyConstraint(["session"], ["sessions.id"], ondelete="CASCADE"),
+        sa.PrimaryKeyConstraint("session"),
+    )
+
+
 def _create_job_attempts() -> None:
     op.create_table(
         "job_attempts",
@@ -187,37 +249,3 @@ def _create_job_files() -> None:
         sa.ForeignKeyConstraint(["job"], ["jobs.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("job", "variant"),
     )
-
-
-def _create_webhooks() -> None:
-    op.create_table(
-        "webhooks",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("tenant", sa.String(128), nullable=False),
-        sa.Column("job", sa.String(64), nullable=False),
-        sa.Column("url", sa.Text, nullable=False),
-        sa.Column("kind", sa.String(64), nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("attempts", sa.Integer, nullable=False),
-        sa.Column("next_at", sa.Float),
-        sa.Column("finished_at", sa.Float),
-        sa.Column("outcome", sa.String(16)),
-        sa.Column("trouble", sa.Text),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("webhooks_due", "webhooks", ["next_at"])
-    op.create_index("webhooks_by_tenant", "webhooks", ["tenant", "created_at", "id"])
-
-
-def _create_webhook_secrets() -> None:
-    op.create_table(
-        "webhook_secrets",
-        sa.Column("id", sa.String(64), nullable=False),
-        sa.Column("tenant", sa.String(128), nullable=False),
-        sa.Column("secret", sa.Text, nullable=False),
-        sa.Column("created_at", sa.Float, nullable=False),
-        sa.Column("retired_at", sa.Float),
-        sa.PrimaryKeyConstraint("id"),
-    )
-    op.create_index("webhook_secrets_by_tenant", "webhook_secrets", ["tenant", "created_at"])
