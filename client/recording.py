@@ -24,6 +24,8 @@ class TakeFiles:
     video: Path | None = None
     hashes: Path | None = None
     journal: Path | None = None
+    comment: str = ""
+    """What the video says of itself."""
 
     def check(self) -> None:
         """Raises FileNotFoundError where a file's folder does not exist, IsADirectoryError for a folder."""
@@ -60,7 +62,9 @@ class Recorder:
         with ExitStack() as opening:
             if self._paths.video is not None:
                 width, height = self._size
-                writer = VideoWriter(self._paths.video, width=width, height=height, fps=self._fps)
+                writer = VideoWriter(
+                    self._paths.video, width=width, height=height, fps=self._fps, comment=self._paths.comment
+                )
                 self._video = opening.enter_context(writer)
             if self._paths.hashes is not None:
                 self._hashes = opening.enter_context(self._paths.hashes.open("w", encoding="ascii"))
@@ -80,6 +84,11 @@ class Recorder:
         if self._hashes is not None:
             self._hashes.write(sha256 + "\n")
             self._hashes.flush()
+
+    def chapter(self, title: str, *, pts: float) -> None:
+        """What is stored from here on was made under this prompt."""
+        if self._video is not None:
+            self._video.chapter(title, pts=pts)
 
     def advance(self, frames: int, note: str = "") -> None:
         """Move the bar; `note` stands at its end."""

@@ -27,6 +27,7 @@ from client.report import ChunkArrival, Losses, StreamReport, SwitchReport, buil
 from client.requests import Delivery, Media, Model, Prompt, PromptChange, interaction_message, prompt_text
 from client.sessions import ask_for_ticket
 from client.switch import Switch
+from service.media import provenance
 from service.protocol.client import Pacing, SessionInteraction
 from service.protocol.server import (
     ErrorMessage,
@@ -101,9 +102,11 @@ async def run_take(options: StreamOptions) -> StreamReport:
         info = await _begin(session, options)
         schedule += [_replayed_cue(prompt, info) for prompt in options.replayed]
         frames = expected_frames(info, options.seconds)
-        recorder = Recorder(options.files, width=info.width, height=info.height, fps=info.fps, frames=frames)
+        files = replace(options.files, comment=provenance(info.model, f"session {info.session_id}"))
+        recorder = Recorder(files, width=info.width, height=info.height, fps=info.fps, frames=frames)
         with recorder, _stopping_on_interrupt(session):
-            take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime")
+            first = "" if options.prompt is None else prompt_text(options.prompt)
+            take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime", title=first)
             take.stop_after = None if options.resume is None else options.seconds
             early = await take.play()
         if session.done is not None and options.files.journal is not None:
@@ -189,7 +192,9 @@ def _replayed_cue(prompt: JournalPrompt, info: VideoStart) -> "_Cue":
 class _Take:
     """The running take: chunks are taken in one task, prompts are sent in another."""
 
-    def __init__(self, session: Session, schedule: list["_Cue"], *, recorder: Recorder, paced: bool) -> None:
+    def __init__(
+        self, session: Session, schedule: list["_Cue"], *, recorder: Recorder, paced: bool, title: str
+    ) -> None:
         self._session = session
         self._schedule = schedule
         self._recorder = recorder
@@ -201,6 +206,8 @@ class _Take:
         self._held: list[Chunk] = []  # taken, and not yet on screen; as long as the server's lead
         self._discards: list[ChunksDiscarded] = []
         self._stored_end = 0.0
+        self._first_title = self._title = title
+        """The prompt that the take began with, and that of the chunk stored last."""
         self._frames = 0
         self.stop_after: float | None = None
         """Seconds of video after which the take stops the session itself."""
@@ -298,7 +305,16 @@ class _Take:
         pixels = chunk.numpy() if self._recorder.wants_pixels else None
         pts = max(chunk.pts, self._stored_end)  # later than its own where what it replaces was on screen already
         self._stored_end = pts + chunk.end_pts - chunk.pts
+        self._title = self._title_of(chunk)
+        self._recorder.chapter(self._title, pts=pts)
         self._recorder.store(pixels, sha256=chunk.frames_sha256, pts=pts)
+
+    def _title_of(self, chunk: Chunk) -> str:
+        """The prompt in force; what somebody else asked for has no words here, and leaves the chapter as it is."""
+        if not chunk.metadata.event_ids:
+            return self._first_title
+        prompts = {switch.event_id: switch.prompt for switch in self._switches}
+        return prompts.get(chunk.metadata.event_ids[-1], self._title)
 
     def _note(self) -> str:
         received = [switch.report().received_ms for switch in self._switches if switch.received_at is not None]

@@ -8,6 +8,7 @@ exactly the frames that were asked for, while each chunk's hash is that of the w
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Generic, Protocol, TypeVar
 
 import typer
@@ -18,10 +19,12 @@ from models.journal import Journal, PromptEvent, Timeline, WeightedPrompt
 from models.opening import Opening
 from models.stream import Block, LatentSource, PromptChange
 from service.commands.beginning import check_beginning, opening_of
+from service.commands.chapters import title_at, title_of
 from service.commands.engine import load_engine
 from service.commands.options import GenerateOptions, OptionError
 from service.commands.script import Cue, Script, length_of, read_journal, script_of
 from service.ipc import Mode, Prompt, Sink
+from service.media import provenance
 from service.worker.engine import PromptReading
 from service.worker.reading import reading_warnings
 
@@ -86,7 +89,7 @@ class Take(Generic[S]):
         self._waiting = deque(cues)
         self._handed: dict[str, tuple[int, float]] = {}
         self._fps = engine.preset.fps
-        self.switches = [SwitchReport(_name(cue.event)) for cue in self._waiting]
+        self.switches = [SwitchReport(title_of(cue.event.prompts)) for cue in self._waiting]
         self.arrivals: list[ChunkArrival] = []
         self.frames = 0
 
@@ -128,6 +131,7 @@ def run_generate(options: GenerateOptions) -> None:
     preset = plan.model if isinstance(plan, Journal) else options.preset
     check_beginning(options, plan if isinstance(plan, Journal) else None)
     engine = load_engine(preset, options, settings=options.settings)
+    files = replace(files, comment=provenance(engine.preset.name, f"seed {plan.seed}"))
     report = film(engine, plan, seconds=seconds, files=files, opening=opening_of(engine, options))
     if options.json:
         typer.echo(report.to_json())
@@ -159,6 +163,7 @@ def film(
             while (made := take.frames) < wanted:
                 block = take.next_block()
                 shown = block.frames[: wanted - made]
+                recorder.chapter(title_at(stream.journal.events, block.index), pts=made / picture.fps)
                 recorder.store(shown, sha256=block.frames_sha256, pts=made / picture.fps)
                 recorder.advance(len(shown))
                 engine.commit(stream)
@@ -183,7 +188,7 @@ def _replayed(journal: Journal, *, blocks: int) -> list[SwitchReport]:
     """The switches of a replay: where they stand is known, and nobody waited for them."""
     _, *rest = Timeline.of(journal.events).events
     prompts = [event for event in rest if isinstance(event, PromptEvent)]
-    return [SwitchReport(_name(event), chunk=event.block) for event in prompts if event.block < blocks]
+    return [SwitchReport(title_of(event.prompts), chunk=event.block) for event in prompts if event.block < blocks]
 
 
 def _begin(engine: Engine[S], plan: Script | Journal, opening: Opening | None) -> tuple[S, tuple[Cue, ...]]:
@@ -196,7 +201,3 @@ def _trimmed(arrivals: list[ChunkArrival], wanted: int) -> list[ChunkArrival]:
     """The last chunk counts as far as it is in the video."""
     *whole, last = arrivals
     return [*whole, ChunkArrival(last.received, last.pts, wanted - sum(chunk.frames for chunk in whole))]
-
-
-def _name(event: PromptEvent) -> str:
-    return " + ".join(prompt.text for prompt in event.prompts)

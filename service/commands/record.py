@@ -7,19 +7,23 @@ decoded as one.
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
 import typer
 from torch import Tensor
+from tqdm import tqdm
 
 from client.video import VideoWriter
 from models.journal import Journal, PromptEvent, Timeline
 from models.vae import RGB24, DecoderState, StreamDecoder, rebuild_state, to_rgb24
+from service.commands.chapters import titles_of
 from service.commands.engine import load_engine
 from service.commands.options import RecordOptions
 from service.commands.replay_plan import Run, plan_runs
 from service.commands.stored import Cut, StoredLatents, check_cut, chunks_of_cut, folder_of
+from service.media import provenance
 from service.store.document import SessionDocument, read_document
 from service.store.failures import LatentsMissing
 from service.store.records import ChunkRow
@@ -38,16 +42,25 @@ def run_record(options: RecordOptions) -> None:
     stored = StoredLatents(folder, options.session)
     engine = load_engine(document.record.model, options)
     record = document.record
-    unfinished = options.out.with_name(f".{options.out.name}.part")
-    frames = 0
-    with VideoWriter(unfinished, width=record.width, height=record.height, fps=record.fps) as writer:
-        for chunk, pictures in decode_runs(engine.parts.decoder, runs_of(document, cut), read=_reader(stored)):
-            if chunk.sequence in shown:
-                writer.append(pictures)
-                frames += len(pictures)
-    unfinished.replace(options.out)
+    unfinished = options.out.with_name(f".{options.out.name}.writing")
+    runs = runs_of(document, cut)
+    titles = titles_of(runs)
+    comment = provenance(record.model, f"session {record.id}")
+    try:
+        with (
+            VideoWriter(unfinished, width=record.width, height=record.height, fps=record.fps, comment=comment) as film,
+            tqdm(total=len(shown), unit="chunk", file=sys.stderr, dynamic_ncols=True, disable=None) as bar,
+        ):
+            for chunk, pictures in decode_runs(engine.parts.decoder, runs, read=_reader(stored)):
+                if chunk.sequence in shown:
+                    film.chapter(titles[chunk.sequence])
+                    film.append(pictures)
+                    bar.update()
+        unfinished.replace(options.out)
+    finally:
+        unfinished.unlink(missing_ok=True)
     if options.json:
-        typer.echo(json.dumps({"session": record.id, "cut": cut, "chunks": len(shown), "frames": frames}))
+        typer.echo(json.dumps({"session": record.id, "cut": cut, "chunks": len(shown), "frames": film.frames}))
 
 
 def runs_of(document: SessionDocument, cut: Cut) -> tuple[Run, ...]:

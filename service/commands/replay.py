@@ -7,7 +7,7 @@ and from the store only where other numerics made them.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import typer
@@ -17,11 +17,13 @@ from client.recording import Recorder, TakeFiles
 from models.errors import RestoreError
 from models.generator import Generator
 from models.stream import Block
+from service.commands.chapters import titles_of
 from service.commands.engine import load_engine
 from service.commands.failures import ExitCode
 from service.commands.options import OptionError, ReplayOptions
 from service.commands.replay_plan import Run, plan_runs
 from service.commands.stored import CourseLatents, StoredLatents, check_cut, chunks_of_cut, folder_of
+from service.media import provenance
 from service.store.document import SessionDocument, read_document
 from service.store.records import ChunkRow
 
@@ -79,6 +81,7 @@ def run_replay(options: ReplayOptions) -> None:
     files.check()
     document, stored = _document_of(options)
     engine = load_engine(document.record.model, options)
+    files = replace(files, comment=provenance(document.record.model, f"session {document.record.id}"))
     report = replay(engine, document, stored=stored, files=files, shown=chunks_of_cut(document, cut))
     if options.json:
         typer.echo(report.to_json())
@@ -98,6 +101,7 @@ def replay(
     for chunk in shown:
         starts[chunk.sequence] = frames / record.fps
         frames += chunk.frames
+    titles = titles_of(plan_runs(document))
     verdicts: dict[Verdict, list[int]] = {"equal": [], "different": [], "other_numerics": [], "latents_missing": []}
     with Recorder(files, width=record.width, height=record.height, fps=record.fps, frames=frames) as recorder:
         for compared in compare(engine, document, stored=stored):
@@ -107,6 +111,7 @@ def replay(
                 continue
             if compared.block is not None:
                 hashed = compared.block.frames_sha256
+                recorder.chapter(titles[sequence], pts=starts[sequence])
                 recorder.store(compared.block.frames, sha256=hashed, pts=starts[sequence])
             recorder.advance(compared.chunk.frames)
     return ReplayReport(

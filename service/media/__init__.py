@@ -5,7 +5,7 @@ and the client share it. Invariant: a frame's time stamp is exactly its number d
 """
 
 from service.media.boxes import Box, BoxError, boxes_in, find_box
-from service.media.film import Chapter, FilmError, FilmNotes, finish_film, remux
+from service.media.film import Chapter, FilmError, FilmNotes, finish_film, provenance, remux
 from service.media.fragments import (
     FragmentError,
     FragmentFacts,
@@ -33,6 +33,7 @@ __all__ = [
     "finish_film",
     "fragment_facts",
     "init_segment",
+    "provenance",
     "remux",
     "shifted",
 ]
