@@ -21,7 +21,6 @@ from service.config import ServiceConfig, store_folder
 from service.crew import Crew
 from service.errors import ConfigError
 from service.ipc import IpcError
-from service.jobs.jobs import Jobs
 from service.store.keeper import keep_swept
 from service.store.retention import Retention
 from service.store.store import SessionStore, StoreOptions
@@ -105,23 +104,23 @@ def open_store(config: ServiceConfig) -> Iterator[SessionStore]:
 
 async def _serve_with(store: SessionStore, config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
     client = WorkerClient(config)
-    server = build_server(create_app(config, client, store=store), config)
+    app = create_app(config, client, store=store)
+    server, making = build_server(app, config), app.state.making
     crew = Crew(config, client, loader=loader)
-    jobs = Jobs.over(store, config, workers=client)
     _end_on_signals(server)
     address = page_address(listener)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     supervising = asyncio.create_task(crew.run())
     announcing = asyncio.create_task(_announce(client, address))
-    making = asyncio.create_task(jobs.run())
+    jobs = asyncio.create_task(making.run())
     try:
         await asyncio.wait({serving, supervising}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
         await serving
     finally:
         announcing.cancel()
-        await jobs.stop()
-        await asyncio.gather(making, return_exceptions=True)
+        await making.stop()
+        await asyncio.gather(jobs, return_exceptions=True)
         await crew.stop()
         asked = await supervising
     return ServiceExit.ASKED if asked else ServiceExit.LOST

@@ -8,6 +8,7 @@ from fastapi import FastAPI, WebSocket
 
 from service.access.desk import Desk
 from service.access.quota import Quotas
+from service.api.documents_routes import describe
 from service.api.entrance import Entrance
 from service.api.http_routes import ApiState, http_routes, installed_version
 from service.api.metrics import HttpMeter, Metrics
@@ -22,11 +23,21 @@ from service.api.sessions_routes import SessionRoutes, sessions_routes
 from service.api.takes_routes import takes_routes
 from service.api.tokens import Tokens
 from service.api.tokens_routes import tokens_routes
+from service.api.videos.batch_routes import BATCHES_PATH
+from service.api.videos.bodies import Uploads
+from service.api.videos.making import Making
+from service.api.videos.routes import VIDEOS_PATH
+from service.api.videos.wiring import VideoParts
 from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
 from service.errors import ErrorCode
+from service.hooks import hooks_of
+from service.jobs.jobs import Jobs
+from service.outbound.fetching import outbound_of
 from service.protocol import SUBPROTOCOL
 from service.store.store import SessionStore
+from service.store.webhooks import WebhookBook
+from service.uploads.checking import FileCheck
 
 REALTIME_PATH = "/v1/realtime/video"
 
@@ -34,17 +45,18 @@ REALTIME_PATH = "/v1/realtime/video"
 def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionStore) -> FastAPI:
     """The app over a worker that something else serves (`WorkerClient.serve`) and a store that something else closes.
 
-    `app.state.api` is its ApiState.
+    `app.state.api` is its ApiState, `app.state.making` what makes batch jobs.
     """
     services = Services(
         config=config,
         worker=worker,
         store=store,
         metrics=Metrics(),
-        tokens=Tokens(config.resume_tokens),
+        tokens=Tokens(config.resume_tokens, keeper=store.holds),
         pictures=Pictures(config),
         desk=Desk(store.keys, config),
         quotas=Quotas(store.keys),
+        hooks=hooks_of(config),
     )
     state = ApiState(services)
     app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
@@ -62,6 +74,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
     sessions = SessionRoutes(store, state.hubs, recordings=recordings)
     app.include_router(sessions_routes(sessions))
     app.include_router(takes_routes(store, sessions.guard))
+    app.state.making = _add_videos(app, services)
 
     @app.websocket(REALTIME_PATH)
     async def realtime(websocket: WebSocket) -> None:
@@ -74,15 +87,36 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
             await websocket.accept(SUBPROTOCOL if websocket.scope["subprotocols"] else None)
             await connection.run()
 
+    describe(app, REALTIME_PATH)
     app.include_router(page_routes())
     return app
+
+
+def _add_videos(app: FastAPI, services: Services) -> Making:
+    """The routes of batch jobs; what makes them has to be run by whoever runs the app."""
+    config, worker, store = services.config, services.worker, services.store
+    parts = VideoParts(
+        config=config,
+        hooks=services.hooks,
+        outbound=outbound_of(config),
+        check=FileCheck(),
+        facts=lambda: worker.facts,
+    )
+    webhooks = parts.webhooks(WebhookBook(store.write, store.read))
+    jobs = Jobs.over(store, config, workers=worker, on_terminal=webhooks.on_terminal, woken=webhooks.wake)
+    for router in parts.routers(jobs, webhooks):
+        app.include_router(router)
+    return Making(jobs, webhooks)
 
 
 def _guard(app: FastAPI, services: Services) -> None:
     """What every request goes through before its route, the last one first."""
     config = services.config
     own_bounds = {
-        PICTURES_PATH: 2 * config.max_picture_bytes,  # the route says which of its bounds it is
+        # Each of these routes says which of its own bounds it is.
+        PICTURES_PATH: 2 * config.max_picture_bytes,
+        VIDEOS_PATH: 2 * Uploads(config).most_bytes,
+        BATCHES_PATH: 2 * config.max_batch_bytes,
     }
     app.add_middleware(Entrance, desk=services.desk, config=config)
     app.add_middleware(Reception, config=config, own_bounds=own_bounds)

@@ -14,6 +14,7 @@ from service.api.pictures import Pictures
 from service.api.tokens import Tokens
 from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
+from service.hooks import PromptHooks
 from service.store.store import SessionStore
 
 
@@ -27,4 +28,5 @@ class Services:
     pictures: Pictures
     desk: Desk
     quotas: Quotas
+    hooks: PromptHooks
     clock: Callable[[], float] = field(default=time.monotonic)

@@ -157,7 +157,7 @@ async def test_events_follow_a_video_to_its_end_and_go_on_where_a_client_left(se
     assert heard[-1][2]["id"] == name
     assert [event[0] for event in heard] == sorted({event[0] for event in heard})
     for told in ({"headers": {"Last-Event-ID": "2"}}, {"params": {"after": 2}}):
-        again = await service.client.get(f"/v1/videos/{name}/events", **told)  # type: ignore[arg-type]
+        again = await service.client.get(f"/v1/videos/{name}/events", **told)
         assert [event[:2] for event in events_in(again.text)] == [(3, "video.completed")]
     over = await service.client.get(f"/v1/videos/{name}/events", headers={"Last-Event-ID": "3"})
     assert (over.status_code, over.content) == (204, b"")
