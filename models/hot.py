@@ -76,7 +76,8 @@ def block_pass(
     cross = block.cross_attn
     q = ops.norm(cross.q(block.norm3(x_BNC)), cross.norm_q.weight, eps).unflatten(-1, (cross.heads, -1))
     x_BNC = x_BNC + cross.o(attention(q, text.keys_BTHD, text.values_BTHD, kernel=kernel).flatten(-2))
-    return ops.gate(x_BNC, block.ffn(ops.modulate(x_BNC, shift_ff, scale_ff, eps)), gate_ff)
+    wide = ops.gelu(block.ffn[0](ops.modulate(x_BNC, shift_ff, scale_ff, eps)))
+    return ops.gate(x_BNC, block.ffn[2](wide), gate_ff)
 
 
 def head_pass(head: Head, x_BNC: Tensor, ends_BF2C: Tensor, ops: Ops) -> Tensor:

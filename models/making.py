@@ -17,7 +17,7 @@ from models.noise import NoiseKey, draw_noise
 from models.parts import Parts
 from models.sampler import denoise_block, to_x0
 from models.stream import Interrupted, StageTimings, Stream
-from models.vae import RGB24, DecoderState, to_rgb24
+from models.vae import RGB24, DecoderState, is_finite, to_rgb24
 
 FIRST_ATTEMPT: Final = 0
 LAST_ATTEMPT: Final = 1
@@ -91,7 +91,7 @@ def _denoise(parts: Parts, stream: Stream, plan: PassPlan, *, attempt: int, inte
 
 def _decode(parts: Parts, latents: Tensor, state: DecoderState) -> tuple[RGB24, DecoderState]:
     """Raises NotFiniteError: what is stored, decoded and built upon has to be numbers."""
-    if not bool(latents.isfinite().all()):
+    if not is_finite(latents):
         raise NotFiniteError("expected finite latents")
     pixels = []
     for latent in latents:

@@ -82,11 +82,17 @@ def to_rgb24(pixels_T3HW: Tensor) -> RGB24:
     if pixels_T3HW.ndim != 4 or pixels_T3HW.shape[1] != 3:
         raise ValueError(f"expected pixels of shape [T, 3, H, W], got {list(pixels_T3HW.shape)}")
     # The clamp would hide an infinity; the conversion of a NaN to an integer is undefined.
-    if not bool(pixels_T3HW.isfinite().all()):
+    if not is_finite(pixels_T3HW):
         raise NotFiniteError("expected finite pixels, got NaN or an infinity")
-    levels = pixels_T3HW.detach().float().mul(255.0).add(0.5).floor().clamp(0.0, 255.0)
+    # Not below 0 any more, so that the conversion to whole numbers rounds down.
+    levels = pixels_T3HW.detach().float().mul(255.0).add_(0.5).clamp_(0.0, 255.0)
     frames: RGB24 = levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
     return frames
+
+
+def is_finite(x: Tensor) -> bool:
+    """Whether all numbers are. In one reading: the smallest and the largest are no numbers where any is none."""
+    return bool(torch.stack(torch.aminmax(x)).isfinite().all()) if x.numel() else True
 
 
 def frames_sha256(frames: RGB24) -> str:

@@ -39,7 +39,7 @@ class FusedInputs(NamedTuple):
 
 
 class Ops(Protocol):
-    """One form of the three operations, and the norm that cross-attention needs."""
+    """One form of the three operations, and of the norm and the activation beside them."""
 
     @property
     def name(self) -> str:
@@ -56,6 +56,10 @@ class Ops(Protocol):
 
     def gate(self, x_BNC: Tensor, update_BNC: Tensor, gate_BFC: Tensor) -> Tensor:
         """x + update x gate, frame by frame."""
+        ...
+
+    def gelu(self, x_BNC: Tensor) -> Tensor:
+        """The tanh form of GELU."""
         ...
 
     def store(
@@ -82,6 +86,9 @@ class PlainOps:
     def gate(self, x_BNC: Tensor, update_BNC: Tensor, gate_BFC: Tensor) -> Tensor:
         update = by_frame(update_BNC, gate_BFC.shape[1]) * gate_BFC[:, :, None]
         return x_BNC + update.flatten(1, 2)
+
+    def gelu(self, x_BNC: Tensor) -> Tensor:
+        return F.gelu(x_BNC, approximate="tanh")
 
     def store(
         self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float

@@ -5,11 +5,17 @@ of neighbouring elements is a complex number, so a rotation is one product; quer
 Equal to `forms.py` up to rounding, held so by tests. Knows no model.
 """
 
+from math import pi
+from typing import Final
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from models.kernels.forms import LayerMemory, Turn, by_frame, split
+
+GELU_LINE: Final = 2 * (2 / pi) ** 0.5
+GELU_CUBE: Final = 0.044715
 
 
 class LeanOps:
@@ -32,6 +38,11 @@ class LeanOps:
         frames = gate_BFC.shape[1]
         update = by_frame(update_BNC, frames)
         return torch.addcmul(by_frame(x_BNC, frames), update, gate_BFC[:, :, None]).flatten(1, 2)
+
+    def gelu(self, x_BNC: Tensor) -> Tensor:
+        # x (1 + tanh u) / 2 is x times the logistic function of 2 u, which takes half the time of a tanh here.
+        inner = x_BNC * x_BNC
+        return inner.mul_(GELU_CUBE * GELU_LINE).add_(GELU_LINE).mul_(x_BNC).sigmoid_().mul_(x_BNC)
 
     def store(
         self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float

@@ -14,6 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 from torch.library import custom_op
+from torch.nn import functional as F
 
 from models.kernels.forms import LayerMemory, Turn
 
@@ -193,6 +194,10 @@ class TritonOps:
     def gate(self, x_BNC: Tensor, update_BNC: Tensor, gate_BFC: Tensor) -> Tensor:
         out: Tensor = _gate(x_BNC, update_BNC, gate_BFC)
         return out
+
+    def gelu(self, x_BNC: Tensor) -> Tensor:
+        # One kernel of torch's own: it reads and writes once already.
+        return F.gelu(x_BNC, approximate="tanh")
 
     def store(
         self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float
