@@ -240,9 +240,9 @@ def keys_revoke(options: KeyRevokeOptions) -> None:
     run_revoke(options)
 
 
-@app.command()
+@app.command("describe")
 @takes(DescribeOptions)
-def describe(options: DescribeOptions) -> None:
+def describe_interface(options: DescribeOptions) -> None:
     """Print what the service answers to, as OpenAPI or AsyncAPI."""
     from service.commands.describe import run_describe
 

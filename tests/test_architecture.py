@@ -68,12 +68,14 @@ ROOMS: tuple[Room, ...] = (
     room("service.uploads.judging", "service.uploads PIL av"),
     # The way out to other machines, in one place, so that nothing else connects anywhere a client said.
     room("service.outbound", "service.outbound service.config service.errors h11"),
+    # The interface as documents: the wire's own models, and JSON.
+    room("service.documents", f"{WIRE} service.documents pydantic"),
     room("service.channel", "service.ipc service.errors msgspec zmq"),
     room(
         "service.api",
-        f"{WIRE} service.api service.access service.config service.ipc service.channel service.store service.jobs"
-        " service.hooks service.outbound service.uploads service.latent_files fastapi starlette python_multipart"
-        " pydantic uvicorn websockets prometheus_client",
+        f"{WIRE} service.api service.access service.documents service.config service.ipc service.channel service.store"
+        " service.jobs service.hooks service.outbound service.uploads service.latent_files fastapi starlette"
+        " python_multipart pydantic uvicorn websockets prometheus_client",
     ),
     room(
         "service.worker",
@@ -192,7 +194,12 @@ def test_dependencies_are_those_that_are_used() -> None:
         "huggingface-hub": "huggingface_hub",
     }
     declared = {names.get(name, name) for name in _declared()}
-    come_with_others = {"starlette": "fastapi", "pydantic_core": "pydantic", "httpx2": "huggingface_hub", "h11": "uvicorn"}
+    come_with_others = {
+        "starlette": "fastapi",
+        "pydantic_core": "pydantic",
+        "httpx2": "huggingface_hub",
+        "h11": "uvicorn",
+    }
     come_with_others["tokenizers"] = "transformers"
     imported = {item.module.split(".")[0] for source in PRODUCT for item in imports_of(source, MODULES)}
     outside = imported - STANDARD - {module.split(".")[0] for module in MODULES}
