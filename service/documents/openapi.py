@@ -19,6 +19,7 @@ BEFORE_BODIES = (ErrorCode.REQUEST_TIMEOUT, ErrorCode.BODY_TOO_LARGE)
 _GUARDED = "/v1/"
 _METRICS = "/metrics"
 _KEY = "key"
+_PROBLEM = "Problem"
 
 
 def completed(document: dict[str, Any], *, problem: Mapping[str, Any], media_type: str) -> dict[str, Any]:
@@ -27,6 +28,8 @@ def completed(document: dict[str, Any], *, problem: Mapping[str, Any], media_typ
     Changes the document and returns it.
     """
     components = document.setdefault("components", {})
+    components.setdefault("schemas", {})[_PROBLEM] = dict(problem)
+    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{_PROBLEM}"}}}
     components.setdefault("securitySchemes", {})[_KEY] = {
         "type": "http",
         "scheme": "bearer",
@@ -35,7 +38,11 @@ def completed(document: dict[str, Any], *, problem: Mapping[str, Any], media_typ
     for path, methods in document["paths"].items():
         if path.startswith(_GUARDED) or path == _METRICS:
             for method, operation in methods.items():
-                _complete(operation, method, {media_type: {"schema": problem}})
+                _complete(operation, method, content)
+        for operation in methods.values():
+            for answer in operation["responses"].values():
+                if media_type in answer.get("content", {}):
+                    answer["content"] = answer["content"] | content  # one shape for all, said once
     return document
 
 
