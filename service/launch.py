@@ -14,6 +14,8 @@ import sys
 from collections.abc import Iterator
 from enum import IntEnum
 
+from service.access.desk import Desk, check_exposed
+from service.api.accounting import keep_accounts
 from service.api.app import create_app
 from service.api.server import Server, build_server
 from service.api.worker_client import WorkerClient, WorkerState
@@ -72,6 +74,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 async def _serve(config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
     with open_store(config) as store:
+        await check_exposed(Desk(store.keys, config))
         sweeping = asyncio.create_task(
             keep_swept(
                 store,
@@ -113,6 +116,7 @@ async def _serve_with(store: SessionStore, config: ServiceConfig, listener: sock
     supervising = asyncio.create_task(crew.run())
     announcing = asyncio.create_task(_announce(client, address))
     jobs = asyncio.create_task(making.run())
+    accounts = asyncio.create_task(keep_accounts(app.state.api.services, app.state.api.connections))
     try:
         await asyncio.wait({serving, supervising}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
@@ -120,7 +124,8 @@ async def _serve_with(store: SessionStore, config: ServiceConfig, listener: sock
     finally:
         announcing.cancel()
         await making.stop()
-        await asyncio.gather(jobs, return_exceptions=True)
+        accounts.cancel()
+        await asyncio.gather(jobs, accounts, return_exceptions=True)
         await crew.stop()
         asked = await supervising
     return ServiceExit.ASKED if asked else ServiceExit.LOST

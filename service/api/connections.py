@@ -55,6 +55,18 @@ class Connections:
             if not self._open:
                 self._empty.set()
 
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys that somebody is connected with."""
+        found = (connection.principal.key_id for connection in self._open)
+        return frozenset(key for key in found if key is not None)
+
+    def end_key(self, key: str, code: ErrorCode, message: str) -> None:
+        """Says a last word to all that are connected with a key."""
+        for connection in self._open:
+            if connection.principal.key_id == key:
+                connection.end(code, message)
+
     async def end_all(self, timeout: float) -> None:
         """Tells those that are still open that the server goes away, and waits for them `timeout` seconds."""
         for connection in self._open:
