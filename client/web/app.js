@@ -117,6 +117,7 @@ button("dialog-close").addEventListener("click", () => element("dialog", HTMLDia
 element("dialog").addEventListener("close", () => element("dialog-body").replaceChildren());
 document.addEventListener("keydown", shortcut);
 window.addEventListener("hashchange", route);
+if (new URLSearchParams(location.search).has("marks")) Object.assign(window, { studio }); // tests look inside
 if (!location.hash.startsWith("#watch/")) studio.comeBack();
 route();
 findModel();

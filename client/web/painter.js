@@ -36,6 +36,7 @@ export class Painter {
   #rate = new FrameRate();
   #decoding = Promise.resolve();
   #frames = 0;
+  #late = 0; // frames whose moment passed before they could be drawn
   #last = -1;
   #told = 0;
   #epoch = 0; // grows when what is being decoded is not wanted any more
@@ -108,6 +109,7 @@ export class Painter {
     const now = clock();
     const { frame, passed } = buffer.take(now);
     free(passed);
+    this.#late += passed.length;
     if (frame !== null) {
       this.context.drawImage(frame.picture, 0, 0, this.canvas.width, this.canvas.height);
       if (this.marked) this.#mark(frame);
@@ -125,7 +127,7 @@ export class Painter {
     this.#told = now;
     this.tell({
       type: "facts", at: now, position: buffer.position(now), ahead: buffer.ahead(now), rate: this.#rate.value(now),
-      underruns: buffer.underruns, dropped: buffer.skipped, frames: this.#frames,
+      underruns: buffer.underruns, dropped: buffer.skipped + this.#late, frames: this.#frames,
     });
   }
 
