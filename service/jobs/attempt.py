@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Protocol, TypeVar
 
 from service import ipc
@@ -43,6 +44,15 @@ class Worker(Protocol):
     async def release(self, session: str) -> None: ...
 
 
+class AttemptStage(Enum):
+    PREPARING = auto()
+    """It will need a place in a worker."""
+    STREAMING = auto()
+    """It has one."""
+    FINISHING = auto()
+    """It needs none any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class _LostNews:
     message: str
@@ -71,6 +81,7 @@ class Attempt:
     files: JobFiles
     worker: Worker
     config: ServiceConfig
+    stage: AttemptStage = AttemptStage.PREPARING
     _news: "asyncio.Queue[_News]" = field(default_factory=asyncio.Queue)
     _fragments: FragmentFile | None = None
     _script: Script | None = None
@@ -158,6 +169,7 @@ class Attempt:
         self._script = Script(self.job.request, session=self.job.id, events=course.events)
         opening = await self._opening() if not course.rows else None
         start = start_of(self.job, course=course_of(course), max_seconds=self._frames / facts.fps, opening=opening)
+        self.stage = AttemptStage.STREAMING
         await self.worker.open_background(start, self)
         while True:
             try:
@@ -250,6 +262,7 @@ class Attempt:
 
     async def _finish(self) -> Outcome:
         """All blocks are there: the film, without the frames that are too many."""
+        self.stage = AttemptStage.FINISHING
         assert self._fragments is not None, "the file is opened before anything is made"
         assert self.job.frames is not None, "known since the engine began"
         assert self.job.fps is not None, "known since the engine began"

@@ -16,6 +16,7 @@ from service.config import ServiceConfig
 from service.errors import ErrorCode
 from service.jobs import rows
 from service.jobs.bells import Bells
+from service.jobs.failures import JobUnknown
 from service.jobs.rows import StoredFile
 from service.jobs.values import Job, JobFailure, JobStatus
 from service.store import queries
@@ -103,8 +104,12 @@ class JobBook:
 
         return await self.store.write(work)
 
-    async def next_retry(self) -> float | None:
-        return await self.store.read(rows.next_retry)
+    async def find(self, job: str) -> Job | None:
+        """As it stands; None where it was deleted."""
+        try:
+            return await self.store.read(lambda connection: rows.job_of(connection, job))
+        except JobUnknown:
+            return None
 
     # An attempt
 

@@ -52,11 +52,15 @@ class JobFiles:
         """All of a job's files; what cannot be removed now is for the next sweep."""
         shutil.rmtree(self.folder(job), ignore_errors=True)
 
-    def remove_fragments(self, job: str, *, but: int | None = None) -> None:
-        """Of all attempts but one."""
-        kept = None if but is None else self.fragments(job, but)
+    def remove_fragments(self, job: str) -> None:
+        """Of all attempts."""
         for path in self.folder(job).glob("fragments-*.mp4"):
-            if path != kept:
+            path.unlink(missing_ok=True)
+
+    def remove_made(self, job: str) -> None:
+        """All but what the job began with."""
+        for path in self.folder(job).glob("*"):
+            if path.name != OPENING:
                 path.unlink(missing_ok=True)
 
 

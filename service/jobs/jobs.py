@@ -314,7 +314,7 @@ class Jobs:
         for job in jobs:
             self.runner.let_go(job)
         for job in set(jobs) - set(self.runner.running):
-            await asyncio.to_thread(self.files.remove_fragments, job)
+            await asyncio.to_thread(self.files.remove_made, job)
         return cancelled
 
 

@@ -152,13 +152,6 @@ def next_in_turn(connection: Connection, now: float, *, untroubled: bool) -> Job
     return _job(row) if row is not None else None
 
 
-def next_retry(connection: Connection) -> float | None:
-    """When a job that has to wait may be taken up."""
-    waits = JOBS.c.status == JobStatus.QUEUED
-    found: float | None = connection.execute(select(func.min(JOBS.c.retry_at)).where(waits)).scalar()
-    return found
-
-
 def add_attempt(connection: Connection, job: Job, *, owner: str, now: float) -> None:
     close_attempt(connection, job.id, attempt=job.attempt - 1, outcome="abandoned", now=now)
     connection.execute(
@@ -199,7 +192,8 @@ def add_files(connection: Connection, job: str, *, files: Iterable[StoredFile]) 
     connection.execute(delete(JOB_FILES).where(JOB_FILES.c.job == job))
     names = ("variant", "name", "bytes", "sha256", "media_type")
     values = [{"job": job} | {name: getattr(file, name) for name in names} for file in files]
-    connection.execute(insert(JOB_FILES), values)
+    if values:
+        connection.execute(insert(JOB_FILES), values)
 
 
 def file_of(connection: Connection, job: str, *, variant: str) -> StoredFile | None:

@@ -6,18 +6,19 @@ begun while the disk is below its floor; what an attempt came to is written down
 """
 
 import asyncio
+import contextlib
 import logging
 from typing import Protocol
 
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
-from service.jobs.attempt import Attempt, Worker
+from service.jobs.attempt import Attempt, AttemptStage, Worker
 from service.jobs.bells import rung
 from service.jobs.book import JobBook
 from service.jobs.failures import JobUnknown, StaleAttempt
 from service.jobs.files import JobFiles
 from service.jobs.outcomes import Done, Failed, Lost, Outcome, Released, Stale, Trouble
-from service.jobs.values import Job, JobFailure
+from service.jobs.values import Job, JobFailure, JobStatus
 from service.store.failures import StoreClosed, StoreError
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,8 @@ QUEUE = "queue"
 """The bell that rings when a job may be taken up."""
 _LOOK_SECONDS = 1.0
 _STOP_SECONDS = 10.0
+_MOST_FINISHING = 4
+"""Films that are put together at once."""
 
 
 class Workers(Worker, Protocol):
@@ -67,7 +70,7 @@ class Runner:
                     return
                 except StoreError as error:
                     logger.warning("no job can be taken up: %s", error)
-                await rung(bell, _LOOK_SECONDS)
+                await rung(bell, min(_LOOK_SECONDS, self._config.job_retry_delay))
 
     async def _look(self) -> None:
         if not self._recovered:
@@ -101,7 +104,12 @@ class Runner:
             self._begin(job)
 
     def _has_room(self) -> bool:
-        if self._workers.background_room <= 0 or any(attempt.job.losses for attempt in self._running.values()):
+        running = self._running.values()
+        coming = sum(attempt.stage is AttemptStage.PREPARING for attempt in running)
+        finishing = sum(attempt.stage is AttemptStage.FINISHING for attempt in running)
+        if self._workers.background_room <= coming or finishing >= _MOST_FINISHING:
+            return False
+        if any(attempt.job.losses for attempt in running):
             return False
         try:
             return self._files.free_bytes() >= self._config.disk_floor_bytes
@@ -134,7 +142,7 @@ class Runner:
                 await self._settle(job, outcome)
                 return
             except (StaleAttempt, JobUnknown):
-                await asyncio.to_thread(self._tidy, job)
+                await self._tidy(job)
                 return
             except StoreClosed:
                 return  # the next server finds it as it is
@@ -147,11 +155,11 @@ class Runner:
         match outcome:
             case Failed(failure):
                 await self._book.fail(job, failure)
-                await asyncio.to_thread(self._tidy, job)
+                await self._tidy(job)
             case Lost(message):
                 lost = await self._book.lose(job, message)
                 if lost.status.terminal:
-                    await asyncio.to_thread(self._tidy, job)
+                    await self._tidy(job)
             case Trouble(failure):
                 logger.warning("job %s waits: %s", job.id, failure.message)
                 await self._book.release(job, trouble=failure)
@@ -162,9 +170,14 @@ class Runner:
             case Done():
                 pass
 
-    def _tidy(self, job: Job) -> None:
-        """The fragments of a job that is made no further."""
-        self._files.remove_fragments(job.id, but=None)
+    async def _tidy(self, job: Job) -> None:
+        """What a job that is made no further has left; one that another attempt makes is left alone."""
+        with contextlib.suppress(StoreError):  # then it is for the next sweep
+            now = await self._book.find(job.id)
+            if now is None:
+                await asyncio.to_thread(self._files.remove, job.id)
+            elif now.status in (JobStatus.FAILED, JobStatus.CANCELLED):
+                await asyncio.to_thread(self._files.remove_made, job.id)
 
     async def _renew(self) -> None:
         now = self._book.clock()
