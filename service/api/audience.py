@@ -10,14 +10,14 @@ from typing import Protocol
 
 from service.api import translate
 from service.api.direction import Direction
-from service.api.opening import Opening
+from service.api.opening import Opening, not_so_far
 from service.api.replay import Feed, Replay
 from service.api.reply import Reply
 from service.api.services import Services
 from service.errors import ErrorCode, ProtocolError
 from service.ipc import Started
 from service.protocol.client import SessionDirect, SessionJoin, SessionResume, SlowConsumer
-from service.protocol.server import MissingChunks, Role, SessionDirection, SessionResumed
+from service.protocol.server import MissingChunks, Role, SessionDirection, SessionResumed, VideoDiscard
 
 
 class Listener(Protocol):
@@ -60,6 +60,7 @@ class Audience:
     def __init__(self, opening: Opening, services: Services, *, replay: Replay) -> None:
         message = opening.message
         self.session = opening.session
+        self._opening = opening
         self.direction: Direction[Listener] = Direction(shared=message.shared_direction)
         self.replay = replay
         self.media = translate.Media(message.format, message.quality)
@@ -77,6 +78,10 @@ class Audience:
     def started(self, event: Started) -> None:
         self._started = event
         self.media = self.media.of_video(event)
+
+    @property
+    def fps(self) -> float:
+        return self.started.fps if self.started else math.inf
 
     @property
     def director(self) -> Listener | None:
@@ -98,7 +103,21 @@ class Audience:
     def begin(self, listener: Listener) -> None:
         """The director hears everything from here on."""
         self.direction.lead(listener)
-        listener.began("director", self._feed(listener, self.replay.head), *self._introduction("director"))
+        start, media = self._introduction("director")
+        listener.began("director", self._feed(listener, self.replay.head), start, media, *self._continuation(start))
+
+    def _continuation(self, start: Reply) -> tuple[Reply, ...]:
+        """What is said of a session that goes on here: it does, and what of it comes again."""
+        first = self._opening.made_again
+        if self._opening.record is None:
+            return ()
+        token, following = getattr(start.message, "resume_token", None), self.next_sequence
+        resumed = SessionResumed(
+            session_id=self.session, cause="connection", next_sequence=following, resume_token=token
+        )
+        if first is None:
+            return (Reply(resumed),)
+        return Reply(resumed), Reply(VideoDiscard(from_sequence=first, next_sequence=following, reason="resume"))
 
     def join(self, listener: Listener, message: SessionJoin) -> None:
         """A viewer hears what comes from the next chunk on. Raises ProtocolError."""
@@ -120,12 +139,7 @@ class Audience:
         """Raises ProtocolError where the session has not come to that chunk."""
         last = message.last_sequence
         if last is not None and last >= self.next_sequence:
-            raise ProtocolError(
-                ErrorCode.FIELD_RANGE,
-                f"The session has not come to chunk {last}.",
-                field="last_sequence",
-                expected=f"less than {self.next_sequence}",
-            )
+            raise not_so_far(last, self.next_sequence)
 
     def resume(self, listener: Listener, message: SessionResume) -> None:
         """A connection goes on where another was lost; that one is let go, if it is still there."""

@@ -101,6 +101,12 @@ class Hearing:
         wait = translate.retry_after(close, self.services.config)
         return Reply(translate.failure_message(event, fatal=True, retry_after=wait), close=close)
 
+    def last_word(self, code: ErrorCode, message: str) -> Reply:
+        """The end for a reason of the service's own."""
+        close = facts_of(code).close or CloseCode.INTERNAL
+        wait = translate.retry_after(close, self.services.config)
+        return Reply(translate.fatal_message(code, message, retry_after=wait), close=close)
+
     def refusals(self, event: ipc.Failed) -> tuple[Reply, ...]:
         """The engine did not begin, and may be asked for something else: so end the prompts that were given early."""
         rejected = (
@@ -129,6 +135,8 @@ class Hearing:
         if event.take == self.take:
             self.take = None
         self.pulse.made(event, self.services.clock())
+        for event_id in self.interactions.applied_again(event.event_ids):
+            self._applied_again(event, event_id)
         audience.say(chunk)
 
     def _charge(self, event: ipc.Chunk) -> None:
@@ -137,6 +145,37 @@ class Hearing:
         quotas.charge(key, translate.engine_seconds(event.timings))
         if quotas.used_up(key):
             raise SessionError(ErrorCode.QUOTA_EXCEEDED, "The key has used its seconds of the engine for today.")
+
+    def _applied_again(self, chunk: ipc.Chunk, event_id: str) -> None:
+        """A prompt of blocks that were made again: whoever asked for it had not heard that it took effect."""
+        applied = ipc.Applied(
+            session=chunk.session,
+            event_id=event_id,
+            sequence=chunk.sequence,
+            block=chunk.block,
+            queued_ms=0.0,
+            latency_ms=0.0,
+        )
+        self.audience.say(Reply(translate.interaction_message(applied)))
+
+    async def stopped_alone(self) -> Reply | None:
+        """The session's last word where no worker is there to say it: the store knows the journal."""
+        course = await self.services.store.course(self.opening.session)
+        ended = ipc.Ended(
+            session=self.opening.session,
+            reason="stopped",
+            chunks=self.audience.next_sequence - self.opening.next_sequence,
+            frames=self.frames,
+            journal=course.journal,
+        )
+        return await self.hear(ended)
+
+    def full_pulse(self) -> Pulse:
+        """How the session is made, now."""
+        pulse, replay = self.pulse, self.audience.replay
+        pulse.viewers = self.audience.direction.viewers
+        pulse.replay_seconds, pulse.replay_bytes = replay.media_seconds, replay.bytes
+        return pulse
 
     async def _discarded(self, event: ipc.Discarded) -> None:
         following = self.audience.next_sequence

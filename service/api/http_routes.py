@@ -46,6 +46,9 @@ class ApiState:
 
     async def drain(self) -> None:
         """Ends every session and connection in order; bounded by the drain and close timeouts."""
+        await self.worker.begin_drain()
+        if self.config.hands_over:
+            await self.hubs.let_go(self.config.drain_timeout)
         await self.worker.drain()
         await self.hubs.settle(self.config.close_timeout)
         await self.connections.end_all(self.config.close_timeout)

@@ -17,8 +17,9 @@ from service.api.audience import Audience, Listener
 from service.api.credits import Credits
 from service.api.hearing import Hearing
 from service.api.interactions import Interactions
+from service.api.keeping import Keeping
 from service.api.metrics import SessionMeter
-from service.api.news import End, Look, News, Phase, WorkerLost, WorkerReady
+from service.api.news import End, LetGo, Look, News, Phase, WorkerLost, WorkerReady
 from service.api.opening import Opening, again, credits_for, first_start, replay_for
 from service.api.orders import Orders
 from service.api.reply import Reply
@@ -27,7 +28,7 @@ from service.api.stats import Pulse
 from service.api.track import Track
 from service.errors import CloseCode, ErrorCode, SessionError, facts_of
 from service.protocol.client import SessionResume
-from service.protocol.server import SessionResumed, WorkerRestarting
+from service.protocol.server import SessionDraining, SessionResumed, WorkerRestarting
 from service.store.records import EndReason
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ class SessionHub:
         self.interactions = Interactions(waiting=config.interaction_queue, remembered=config.remembered_events)
         if message.event_id:
             self.interactions.reserve(message.event_id)
+        for event_id in opening.recovered:
+            self.interactions.recover(event_id)
+        self.keeping = Keeping(opening, services)
         self.audience = Audience(opening, services, replay=replay_for(opening, config, credits=credits.total))
         self.track = Track(opening.course.rows if opening.course else ())
         self._meter = SessionMeter(services.metrics, services.clock())
@@ -65,6 +69,7 @@ class SessionHub:
         self.phase = Phase.OPENING
         self._began = False
         self._stopping = False
+        self._letting_go = False
         self._left_at: float | None = None
         self._lost_at: float | None = None
         self._news: asyncio.Queue[News] = asyncio.Queue()
@@ -84,9 +89,14 @@ class SessionHub:
         try:
             await self.orders.begin(self._start, self)
         except SessionError:
-            self.close()
-            await self._store_end("stopped")
+            await self._undo()
             raise
+
+    async def _undo(self) -> None:
+        """It has not begun."""
+        await self._services.worker.release(self.session)
+        await self.keeping.give_back()
+        self.close()
 
     @property
     def ended(self) -> bool:
@@ -97,27 +107,9 @@ class SessionHub:
         """It takes no more orders."""
         return self._stopping or self.ended
 
-    @property
-    def directed(self) -> bool:
-        return self.audience.director is not None
-
-    @property
-    def fps(self) -> float:
-        started = self.audience.started
-        return started.fps if started else math.inf
-
-    @property
-    def family(self) -> str:
-        """The session that this one, or its ancestors, were forked from."""
-        record = self._opening.record
-        return record.family if record else self.session
-
     def pulse(self) -> Pulse:
         """How the session is made, now."""
-        pulse, replay = self._hearing.pulse, self.audience.replay
-        pulse.viewers = self.audience.direction.viewers
-        pulse.replay_seconds, pulse.replay_bytes = replay.media_seconds, replay.bytes
-        return pulse
+        return self._hearing.full_pulse()
 
     def _returned(self) -> None:
         self._left_at = None
@@ -126,7 +118,7 @@ class SessionHub:
 
     def look(self) -> None:
         """Direction may have changed hands."""
-        if self.directed:
+        if self.audience.director is not None:
             self._returned()
         else:
             self._abandoned(for_good=False)
@@ -147,6 +139,10 @@ class SessionHub:
     def stop(self) -> None:
         """The director asked for the end."""
         self._news.put_nowait(Look(stop=True))
+
+    def let_go(self) -> None:
+        """Another process is to go on with it, or this program when it is started again."""
+        self._news.put_nowait(LetGo())
 
     def renew(self) -> None:
         """A connection shows life."""
@@ -222,13 +218,13 @@ class SessionHub:
             return None
 
     def _deadline(self) -> float:
-        config, times = self._services.config, [math.inf]
-        if self._left_at is not None and not self._opening.message.unattended and not self._stopping:
+        config, now, times = self._services.config, self._services.clock(), [math.inf]
+        if self._left_at is not None and not (self._opening.message.unattended or self._stopping):
             times.append(self._left_at + config.resume_grace)
         if self._lost_at is not None:
             times.append(self._lost_at + config.restart_patience)
-        if self._left_at is not None or self._lost_at is not None:
-            times.append(self._services.clock() + config.lease_seconds / 3)
+        if (self._left_at, self._lost_at) != (None, None):
+            times.append(now + config.lease_seconds / 3)
         return min(times)
 
     async def _heed(self, news: News) -> None:
@@ -239,6 +235,8 @@ class SessionHub:
                 await self._on_ready(news.losses)
             case End():
                 await self._break(news.code, news.message)
+            case LetGo():
+                await self._let_go()
             case Look():
                 if news.stop:
                     await self._stop()
@@ -268,12 +266,31 @@ class SessionHub:
             return
         self._stopping = True
         if not self._began:
-            await self._services.worker.release(self.session)
-            await self._finish("stopped", None)
+            await self._undo()
         elif self.phase is Phase.LOST:
             await self._finish_alone()
         else:
             await self.orders.stop()
+
+    async def _let_go(self) -> None:
+        """Where it stands, at the end of a block: what comes after it is made elsewhere, the same."""
+        if self._stopping or self.ended:
+            return
+        self._letting_go = True
+        if not self._began:
+            self.close(self._hearing.last_word(ErrorCode.SERVER_DRAINING, "The server is shutting down."))
+            await self._undo()
+        elif self.phase is Phase.RUNNING:
+            await self.orders.stop()
+        else:
+            await self._services.worker.release(self.session)
+            await self._leave()
+
+    async def _leave(self) -> None:
+        try:
+            await self.keeping.leave()
+        finally:
+            self.close(Reply(SessionDraining(deadline_seconds=0.0), close=CloseCode.RESTART))
 
     # The worker's life
 
@@ -314,7 +331,9 @@ class SessionHub:
                 await self._refuse(event)
             case _:
                 last = await self._hearing.hear(event)
-                if isinstance(event, ipc.Ended):
+                if isinstance(event, ipc.Ended) and self._letting_go and event.reason != "completed":
+                    await self._leave()
+                elif isinstance(event, ipc.Ended):
                     await self._finish(event.reason, last)
                 elif last is not None:
                     await self._finish("failed", last)
@@ -328,7 +347,7 @@ class SessionHub:
             resumed = SessionResumed(session_id=self.session, cause="worker", next_sequence=self.audience.next_sequence)
             self.audience.say(Reply(resumed))
             return
-        self._began = True
+        self._began = self.keeping.begun = True
         if self.audience.director is not None:
             self.audience.begin(self.audience.director)
 
@@ -338,8 +357,7 @@ class SessionHub:
         """The engine did not begin: the client may ask for something else."""
         director = self.audience.director
         self.close()
-        if self._opening.record is not None:
-            await self._services.store.end_session(self.session, "stopped")
+        await self.keeping.end("stopped")
         if director is not None:
             director.refused(*self._hearing.refusals(event))
 
@@ -348,39 +366,23 @@ class SessionHub:
         if self.ended:
             return
         reason: EndReason = "drained" if code is ErrorCode.SERVER_DRAINING else "failed"
-        self._last_word(code, message)
+        self.close(self._hearing.last_word(code, message))
         await self._services.worker.release(self.session)
         with contextlib.suppress(SessionError):  # it may be the store that failed; its record then says "interrupted"
-            await self._store_end(reason)
+            await self.keeping.end(reason)
 
     async def _finish(self, reason: EndReason, last: Reply | None) -> None:
         """The end in order. Stored first, so that whoever hears of it finds it so."""
         try:
-            await self._store_end(reason)
+            await self.keeping.end(reason)
         finally:
             self.close(last)
 
     async def _finish_alone(self) -> None:
-        """Told to stop while there is no worker: the store knows the journal."""
-        course = await self._services.store.course(self.session)
+        """Told to stop while there is no worker."""
+        last = await self._hearing.stopped_alone()
         await self._services.worker.release(self.session)
-        ended = ipc.Ended(
-            session=self.session,
-            reason="stopped",
-            chunks=self.audience.next_sequence - self._opening.next_sequence,
-            frames=self._hearing.frames,
-            journal=course.journal,
-        )
-        await self._finish("stopped", await self._hearing.hear(ended))
-
-    async def _store_end(self, reason: EndReason) -> None:
-        if self._began or self._opening.record is not None:
-            await self._services.store.end_session(self.session, reason)
-
-    def _last_word(self, code: ErrorCode, message: str) -> None:
-        close = facts_of(code).close or CloseCode.INTERNAL
-        wait = translate.retry_after(close, self._services.config)
-        self.close(Reply(translate.fatal_message(code, message, retry_after=wait), close=close))
+        await self._finish("stopped", last)
 
     def close(self, last: Reply | None = None) -> None:
         """It lives no more. Without a last word, nobody listens to it or its client asks for another."""

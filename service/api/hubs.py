@@ -6,15 +6,17 @@ its director's connection was lost keeps its last words for the grace, so many o
 """
 
 import asyncio
+import contextlib
 import logging
 import uuid
 
 from service.access.principal import Principal
 from service.api.audience import Listener
 from service.api.hub import SessionHub
-from service.api.opening import Opening, opening_of
+from service.api.opening import Opening
 from service.api.services import Services
-from service.errors import ErrorCode, ProtocolError, SessionError
+from service.api.taking_over import session_ended, take_over, token_invalid
+from service.errors import ErrorCode, SessionError
 from service.protocol.client import SessionJoin, SessionResume, SessionStart
 from service.store.failures import SessionLive, SessionUnknown
 
@@ -59,27 +61,33 @@ class Hubs:
             SessionError, ProtocolError: it cannot go on.
         """
         session, tokens = message.session_id, self._services.tokens
+        await self._settle_opening(session)
         hub = self._hubs.get(session) or self._unheard.get(session)
         if not principal.sees(hub.principal.tenant if hub else (await self._services.store.get(session)).tenant):
             raise SessionUnknown(session)
+        if hub is None:
+            await self._services.quotas.check_session(principal, live=self._live_of(principal))
+            opening = await take_over(message, services=self._services, principal=principal)
+            tokens.used_elsewhere(session, message.resume_token)
+            return self._add(opening)
         if not tokens.matches(session, message.resume_token, now=self._services.clock()):
-            raise await self._why_not(session)
-        if hub is not None:
-            if hub.audience.started is None or hub.heard:
-                raise _ended(session)
-            hub.audience.check_resume(message)
-            tokens.use(session, message.resume_token)
-            return hub
-        await self._services.quotas.check_session(principal, live=self._live_of(principal))
-        tokens.revoke(session)
+            raise token_invalid()
+        if hub.audience.started is None or hub.heard:
+            raise session_ended(session)
+        hub.audience.check_resume(message)
         tokens.use(session, message.resume_token)
-        record = await self._services.store.reopen_session(session)
-        try:
-            course = await self._services.store.course(session)
-            return self._add(opening_of(record, course, principal=principal))
-        except SessionError:
-            await self._services.store.end_session(session, "stopped")
-            raise
+        return hub
+
+    async def _settle_opening(self, session: str) -> None:
+        """Where the session is just being taken up for a connection that was lost, or is just ending, it does so."""
+        hub = self._hubs.get(session)
+        if hub is not None and hub.keeping.goes_on and hub.audience.started is None:
+            hub.stop()
+        leaving = [hub for hub in self._closing if hub.session == session]
+        if hub is not None and hub.keeping.goes_on and hub.audience.started is None:
+            leaving.append(hub)
+        for other in leaving:
+            await other.wait_closed()
 
     def heard(self, session: str) -> None:
         """Its director said something over the connection that it has now."""
@@ -95,13 +103,23 @@ class Hubs:
         """Sessions that have ended and wait for somebody to hear of it."""
         return len(self._unheard)
 
-    def join(self, message: SessionJoin, viewer: Listener, *, principal: Principal) -> SessionHub:
+    async def join(self, message: SessionJoin, viewer: Listener, *, principal: Principal) -> SessionHub:
         """Somebody watches a session. Raises ProtocolError or SessionError."""
         hub = self._hubs.get(message.session_id)
+        if hub is None and await self._is_elsewhere(message.session_id, principal):
+            raise SessionError(ErrorCode.WORKER_UNAVAILABLE, "The session is at another server; come again.")
         if hub is None or hub.stopping or not principal.sees(hub.principal.tenant):
             raise SessionUnknown(message.session_id)
         hub.audience.join(viewer, message)
         return hub
+
+    async def _is_elsewhere(self, session: str, principal: Principal) -> bool:
+        """Another process has it, or it waits for one."""
+        try:
+            record = await self._services.store.get(session)
+        except SessionUnknown:
+            return False
+        return record.live and principal.sees(record.tenant)
 
     def _live_of(self, principal: Principal) -> int:
         return sum(hub.principal.key_id == principal.key_id for hub in self._hubs.values())
@@ -115,13 +133,24 @@ class Hubs:
         """A token with which a session goes on that nobody directs. Raises SessionError."""
         hub = self._hubs.get(session)
         if hub is not None:
-            if hub.directed or hub.audience.started is None:
+            if hub.audience.director is not None or hub.audience.started is None:
                 raise SessionLive(session)
             return hub.audience.issue_token()
         self._forget(session)
+        if await self._services.store.holds.held_elsewhere(session):
+            raise SessionLive(session)
         await self._services.store.get(session)
         until = self._services.clock() + self._services.config.resume_token_seconds
         return self._services.tokens.issue(session, until=until)
+
+    async def let_go(self, timeout: float) -> None:
+        """Every session is left where it stands, for others to go on with. Returns when the store knows."""
+        leaving = list(self._hubs.values())
+        for hub in leaving:
+            hub.let_go()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(hub.wait_closed() for hub in leaving))
 
     async def settle(self, timeout: float) -> None:
         """Waits until what has ended is stored."""
@@ -142,6 +171,9 @@ class Hubs:
             self._closing.add(hub)
             hub.on_closed(self._closing.discard)
         config = self._services.config
+        if hub.keeping.left:
+            self._services.tokens.leave(hub.session)
+            return
         if hub.audience.started is None or config.resume_grace == 0:
             self._services.tokens.revoke(hub.session)
             return
@@ -156,24 +188,3 @@ class Hubs:
         if self._unheard.pop(session, None) is not None:
             self._too_late.pop(session).cancel()
             self._services.tokens.revoke(session)
-
-    async def _why_not(self, session: str) -> SessionError | ProtocolError:
-        if session not in self._hubs:
-            record = await self._services.store.get(session)
-            if not record.live and not self._services.tokens.known(session):
-                return _ended(session)
-        return ProtocolError(
-            ErrorCode.RESUME_TOKEN_INVALID,
-            "The token is not good for this session.",
-            field="resume_token",
-            expected="the newest token of the session, which was not used before",
-        )
-
-
-def _ended(session: str) -> ProtocolError:
-    return ProtocolError(
-        ErrorCode.SESSION_ENDED,
-        f"Session {session[:128]} has ended.",
-        field="session_id",
-        expected="a session that lives, or a token from POST /v1/sessions/{session}/resume",
-    )

@@ -5,6 +5,7 @@ of them are under way and at most `remembered` are known, the oldest finished on
 """
 
 import hashlib
+from collections.abc import Iterable
 from enum import Enum, auto
 
 from service.errors import ErrorCode, ProtocolError
@@ -24,6 +25,8 @@ class Interactions:
         self._remembered = max(remembered, waiting)
         self._waiting: set[str] = set()
         self._digests: dict[str, bytes] = {}
+        self._recovered: set[str] = set()
+        self._again: set[str] = set()
 
     def accept(self, message: SessionInteraction) -> Acceptance:
         """Takes the interaction in.
@@ -31,6 +34,8 @@ class Interactions:
         Raises:
             ProtocolError: its id stands for another interaction, or too many are waiting.
         """
+        if message.event_id in self._recovered or message.event_id in self._again:
+            return Acceptance.RETRY
         digest = hashlib.sha256(message.model_dump_json().encode()).digest()
         known = self._digests.get(message.event_id)
         if known == digest:
@@ -57,6 +62,17 @@ class Interactions:
     def reserve(self, event_id: str) -> None:
         """Takes an id for something else than an interaction: the session's first prompt."""
         self._remember(event_id, b"")
+
+    def recover(self, event_id: str) -> None:
+        """It was taken in before the session came here: who asks for it again is told so."""
+        self._recovered.add(event_id)
+
+    def applied_again(self, event_ids: Iterable[str]) -> tuple[str, ...]:
+        """Of these, the recovered ones, which have taken effect now."""
+        found = tuple(event_id for event_id in event_ids if event_id in self._recovered)
+        self._recovered.difference_update(found)
+        self._again.update(found)
+        return found
 
     def finish(self, event_id: str) -> None:
         """It was applied, superseded or rejected. An id that is not waiting is nobody's concern."""

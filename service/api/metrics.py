@@ -144,8 +144,7 @@ class ConnectionMeter:
 def _reason(reply: Reply) -> str:
     if isinstance(reply.message, SessionDone):
         return reply.message.reason
-    assert isinstance(reply.message, ErrorMessage)
-    return reply.message.code
+    return reply.message.code if isinstance(reply.message, ErrorMessage) else "handed_over"
 
 
 class Readings(Collector):

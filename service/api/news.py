@@ -43,4 +43,9 @@ class Look:
     stop: bool = False
 
 
-News = ipc.SessionEvent | WorkerLost | WorkerReady | End | Look
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Another process is to go on with it."""
+
+
+News = ipc.SessionEvent | WorkerLost | WorkerReady | End | Look | LetGo

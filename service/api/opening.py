@@ -14,7 +14,7 @@ from service.access.principal import Principal
 from service.api import translate
 from service.api.replay import Replay
 from service.config import ServiceConfig
-from service.errors import ErrorCode, SessionError
+from service.errors import ErrorCode, ProtocolError, SessionError
 from service.protocol.client import SessionStart
 from service.store.records import SessionRecord, StoredCourse
 
@@ -29,6 +29,10 @@ class Opening:
     picture: bytes | None = None
     record: SessionRecord | None = None
     course: StoredCourse | None = None
+    made_again: int | None = None
+    """Of one that broke off: chunks from this number on had not arrived, and come again under other numbers."""
+    recovered: frozenset[str] = frozenset()
+    """Interactions in them, whose client may ask for them again."""
 
     @property
     def next_sequence(self) -> int:
@@ -78,3 +82,12 @@ def again(start: ipc.Start, *, seed: int | None, course: ipc.Course | None, take
     # With a course, the first prompt has been applied, and the worker has kept what the picture became.
     event_id, picture = ("", None) if course else (start.event_id, start.picture)
     return ipc.changed(start, seed=seed, course=course, take=take, event_id=event_id, picture=picture)
+
+
+def not_so_far(last: int, next_sequence: int) -> ProtocolError:
+    return ProtocolError(
+        ErrorCode.FIELD_RANGE,
+        f"The session has not come to chunk {last}.",
+        field="last_sequence",
+        expected=f"less than {next_sequence}",
+    )

@@ -189,7 +189,7 @@ class Connection:
                 self._hub = await self._hubs.resume(request, self.principal)
                 await self._hub.come(self, request)
             case SessionJoin():
-                self._hub = self._hubs.join(request, self, principal=self.principal)
+                self._hub = await self._hubs.join(request, self, principal=self.principal)
             case SessionControl(action="seek_live"):
                 self._seek_live(request)
             case _:

@@ -79,14 +79,14 @@ async def _control(hub: SessionHub, message: SessionControl, services: Services)
     if message.action != "rewind":
         await hub.orders.give(translate.control_command(message, hub.session))
         return
-    block = hub.track.block_at(message, fps=hub.fps)
-    take = None if message.same_noise else await services.store.next_take(hub.family)
+    block = hub.track.block_at(message, fps=hub.audience.fps)
+    take = None if message.same_noise else await services.store.next_take(hub.keeping.family)
     command = ipc.Rewind(session=hub.session, block=block, take=take, event_id=message.event_id or "")
     await hub.orders.give(command)
 
 
 async def _fork(hub: SessionHub, listener: Listener, message: SessionFork, services: Services) -> None:
-    point = CoursePoint(block=hub.track.block_at(message, fps=hub.fps))
+    point = CoursePoint(block=hub.track.block_at(message, fps=hub.audience.fps))
     fork = await services.store.fork(hub.session, uuid.uuid4().hex, point=point, same_noise=message.same_noise)
     until = services.clock() + services.config.resume_token_seconds
     listener.tell(

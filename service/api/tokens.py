@@ -1,6 +1,7 @@
 """Resume tokens: who may go on with a session. Kept as hashes, good for one use, each of one session.
 
-It knows nothing of sessions beyond their names. Invariants: a session has one token at most, the newest; a token that
+It knows nothing of sessions beyond their names; a keeper is told all of it, for other processes and for after a
+restart. Invariants: a session has one token at most, the newest; a token that
 was replaced or is too old is as good as none, and one that was used from the moment at which its holder is known to
 have the next; comparing takes the same time however much of it is right.
 """
@@ -9,7 +10,10 @@ import hashlib
 import hmac
 import math
 import secrets
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 TOKEN_BYTES = 24
 
@@ -20,11 +24,27 @@ class _Token:
     until: float
 
 
-class Tokens:
-    """`limit`: how many tokens of sessions that do not live are kept."""
+class Keeper(Protocol):
+    """Where tokens outlive the process, by their hashes; `service.store.holds.HoldBook` is one. None of it waits."""
 
-    def __init__(self, limit: int) -> None:
+    def put_token(self, session: str, digest: str, *, until: float | None) -> None: ...
+
+    def use_token(self, session: str, digest: str) -> None: ...
+
+    def confirm_token(self, session: str) -> None: ...
+
+    def drop_token(self, session: str) -> None: ...
+
+
+class Tokens:
+    """`limit`: how many tokens of sessions that do not live are kept here."""
+
+    def __init__(
+        self, limit: int, *, keeper: Keeper | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._limit = limit
+        self._keeper = keeper
+        self._clock = clock
         self._tokens: dict[str, _Token] = {}
         self._used: dict[str, bytes] = {}
         """Digests of tokens whose successor may have been lost on its way."""
@@ -35,6 +55,9 @@ class Tokens:
         self._tokens.pop(session, None)
         self._tokens[session] = _Token(_digest(token), until)
         self._forget()
+        if self._keeper is not None:
+            wall = None if until == math.inf else time.time() + until - self._clock()
+            self._keeper.put_token(session, digest_of(token), until=wall)
         return token
 
     def matches(self, session: str, token: str, *, now: float) -> bool:
@@ -48,16 +71,31 @@ class Tokens:
     def use(self, session: str, token: str) -> None:
         """It opened the session. It does so again until `confirm`: the answer with the next one may not arrive."""
         self._used[session] = _digest(token)
+        if self._keeper is not None:
+            self._keeper.use_token(session, digest_of(token))
+
+    def used_elsewhere(self, session: str, token: str) -> None:
+        """It opened the session by the keeper's word."""
+        self._tokens[session] = _Token(_digest(token), math.inf)
+        self._used[session] = _digest(token)
 
     def confirm(self, session: str) -> None:
         """Whoever used a token has the next one: something came over the connection that it opened."""
-        self._used.pop(session, None)
+        if self._used.pop(session, None) is not None and self._keeper is not None:
+            self._keeper.confirm_token(session)
 
     def known(self, session: str) -> bool:
         """Whether there is a token for it at all."""
         return session in self._tokens
 
     def revoke(self, session: str) -> None:
+        """No token is good for it any more."""
+        self.leave(session)
+        if self._keeper is not None:
+            self._keeper.drop_token(session)
+
+    def leave(self, session: str) -> None:
+        """Its token is no matter of this process any more, but good elsewhere."""
         self._tokens.pop(session, None)
         self._used.pop(session, None)
 
@@ -68,6 +106,11 @@ class Tokens:
             if oldest is None:
                 return
             del self._tokens[oldest]
+
+
+def digest_of(token: str) -> str:
+    """What is kept of it."""
+    return _digest(token).hex()
 
 
 def _digest(token: str) -> bytes:

@@ -4,6 +4,8 @@ A group of settings (service/config/settings.py has them all); it knows nothing 
 seconds, sizes in bytes.
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 
@@ -37,6 +39,11 @@ class Sessions(BaseModel):
         3600.0, gt=0, description="How long a token is good for a session that has ended, or for a fork."
     )
     resume_tokens: int = Field(4096, ge=1, le=1048576, description="Tokens of such sessions that are kept.")
+    drain_handover: Literal["shared", "always", "never"] = Field(
+        "shared",
+        description="Sessions that still run when the server shuts down are let go, for their clients to go on with at"
+        " another server or at the next start: where others share the store, `always`, or `never`; else they end.",
+    )
     restart_patience: float = Field(
         180.0, gt=0, description="Longest time that a session waits for a lost worker to be replaced."
     )

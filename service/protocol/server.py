@@ -12,7 +12,7 @@ from service.protocol.client import SUBPROTOCOL, ControlAction, MediaFormat
 
 DoneReason = Literal["stopped", "completed", "drained", "left"]
 Role = Literal["director", "viewer"]
-DiscardReason = Literal["prompt", "pause", "rewind"]
+DiscardReason = Literal["prompt", "pause", "rewind", "resume"]
 ResumeCause = Literal["connection", "worker"]
 EventIds = Annotated[tuple[str, ...], Field(strict=False)]
 
