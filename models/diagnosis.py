@@ -14,16 +14,19 @@ from typing import Final, Literal
 import torch
 
 from models.attention import KERNELS, Kernel, attention, check_kernel
+from models.attention_choice import kept_choice
 from models.checkpoint import transformer_problems, transformer_source
 from models.errors import ConfigError, EngineError, WeightsError
+from models.fast import attention_shape
 from models.fill import compare
 from models.fingerprint import device_name
 from models.licences import require_accepted
-from models.load import LoadOptions, pick_device, plan_loading, with_decoder
+from models.load import LoadOptions, as_asked, pick_device, plan_loading, with_decoder
 from models.lora import LoraSource, read_lora
 from models.pieces import make_decoder, make_umt5, stand_in_tokenizer
 from models.presets import ModelFile, Preset, Role
 from models.quantize import check_quantize
+from models.speed import choose
 from models.sums import check_file, size_problem
 from models.tokenizer import PromptTokenizer
 from models.umt5 import umt5_name
@@ -57,7 +60,8 @@ def diagnose(preset: Preset, options: LoadOptions, *, sums: bool = True, read: R
     device = _check("device", lambda: _device(options))
     yield device
     if device.verdict == "ok":
-        yield _check("attention", lambda: _attention(options))
+        yield _check("attention", lambda: _attention(preset, options))
+        yield _check("fast paths", lambda: _fast_paths(preset, options))
         yield _check("quantisation", lambda: _quantisation(preset, options))
         yield _check("memory", lambda: _memory(preset, options))
     if preset.weights is not None:
@@ -93,11 +97,6 @@ def _preset(preset: Preset) -> list[str]:
 
 def _device(options: LoadOptions) -> list[str]:
     device = pick_device(options.device)
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(f"expected a device of this machine, {device} is none: {reason}", field="device") from error
     if device.type != "cuda":
         return [f"{device}: {device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}"]
     facts = torch.cuda.get_device_properties(device)
@@ -105,7 +104,14 @@ def _device(options: LoadOptions) -> list[str]:
     return [f"{device}: {facts.name}, {memory}, torch {torch.__version__}"]
 
 
-def _attention(options: LoadOptions) -> list[str]:
+def _fast_paths(preset: Preset, options: LoadOptions) -> list[str]:
+    preset = as_asked(preset, options)
+    chosen = choose(options.speed, device=pick_device(options.device), window=preset.window)
+    facts = {**chosen.describe(), **options.lossy.describe()}
+    return [", ".join(f"{name}: {value}" for name, value in facts.items()) or "none"]
+
+
+def _attention(preset: Preset, options: LoadOptions) -> list[str]:
     """Each kernel is run once: that a package is installed does not say that it works here."""
     device = pick_device(options.device)
     check_kernel(options.kernel, device)
@@ -114,7 +120,13 @@ def _attention(options: LoadOptions) -> list[str]:
     if failure is not None:
         raise ConfigError(f"attention kernel {options.kernel} does not run on {device}: {failure}", field="attention")
     usable = ", ".join(kernel for kernel, failure in works.items() if failure is None)
-    return [f"{options.kernel} is used; on {device} there are {usable}"]
+    said = [f"{options.kernel} is used; on {device} there are {usable}"]
+    folder = options.speed.tuning_dir
+    kept = None if folder is None else kept_choice(folder, attention_shape(preset), device=device)
+    if kept is not None:
+        times = ", ".join(f"{name} {spent:.3f} ms" for name, spent in kept.milliseconds.items())
+        said.append(f"measured at this preset's shape, auto is {kept.kernel}: {times}")
+    return said
 
 
 def _runs(kernel: Kernel, device: torch.device) -> str | None:

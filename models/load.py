@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from cache.window import WindowError
 from models.adapters import Adapters, AdapterSource
 from models.attention import Kernel, check_kernel
 from models.decoding import hasten
@@ -20,7 +21,7 @@ from models.memory import MemoryPlan, plan_preset, room_of
 from models.parts import LATENT_DTYPES, Beside, assemble
 from models.presets import Decoder, Preset, get_preset
 from models.quantize import Quantize, check_quantize, describe_quantize, held_bytes, quantise
-from models.speed import Chosen, Speed, choose
+from models.speed import Chosen, Lossy, Speed, choose
 from models.stored import Pieces, Report, Where, random_pieces, stored_pieces
 from models.text import CachedTextEncoder
 from models.umt5 import TextPlacement
@@ -51,6 +52,7 @@ class LoadOptions:
     report: Report | None = None
     """Is told of the memory plan and of progress, a line at a time."""
     speed: Speed = field(default_factory=Speed)
+    lossy: Lossy = field(default_factory=Lossy)
 
 
 def load_generator(
@@ -72,7 +74,7 @@ def load_engine(preset: str, options: LoadOptions) -> Generator:
 def build_generator(preset: Preset, options: LoadOptions) -> Generator:
     """An engine for a preset given as a value, as `load_engine` makes it."""
     device = pick_device(options.device)
-    preset = with_decoder(preset, options.decoder)
+    preset = as_asked(preset, options)
     dtype = getattr(torch, preset.dtype)
     check_kernel(options.kernel, device)
     check_quantize(options.quantize, device=device, dtype=dtype)
@@ -96,14 +98,16 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto:N` is the CUDA device N where there is one. Raises ConfigError for a name that torch does not know."""
+    """`auto` is a CUDA device where there is one, `auto:N` that one. Raises ConfigError unless the machine has it."""
     if name.partition(":")[0] == "auto":
-        return torch.device(name.replace("auto", "cuda") if torch.cuda.is_available() else "cpu")
+        name = name.replace("auto", "cuda") if torch.cuda.is_available() else "cpu"
     try:
+        torch.empty(0, device=name)
         return torch.device(name)
-    except RuntimeError as error:
-        message = f"device must be auto, cpu, cuda or cuda:N, not {name!r}"
-        raise ConfigError(message, field="device") from error
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        message = f"expected a device of this machine, such as cpu, not {name!r}: {reason}"
+        raise ConfigError(message, field="device", code="device_invalid") from error
 
 
 def with_decoder(preset: Preset, decoder: Decoder | None) -> Preset:
@@ -116,11 +120,25 @@ def with_decoder(preset: Preset, decoder: Decoder | None) -> Preset:
     return replace(preset, decoder=wanted)
 
 
+def as_asked(preset: Preset, options: LoadOptions) -> Preset:
+    """The preset with what the options change of it. Raises ConfigError."""
+    preset, lossy = with_decoder(preset, options.decoder), options.lossy
+    if lossy.steps:
+        preset = replace(preset, sampler=replace(preset.sampler, steps=lossy.steps))
+    if lossy.window_frames is not None:
+        try:
+            window = replace(preset.window, window_frames=lossy.window_frames, capacity_frames=None)
+        except WindowError as error:
+            raise ConfigError(str(error), field=error.field) from error
+        preset = replace(preset, window=window)
+    return preset
+
+
 def plan_loading(preset: Preset, options: LoadOptions) -> MemoryPlan:
     """What loading with these options would take; nothing is loaded."""
     room = room_of(pick_device(options.device), budget_bytes=options.memory_budget_bytes)
     return plan_preset(
-        with_decoder(preset, options.decoder),
+        as_asked(preset, options),
         room,
         quantize=options.quantize,
         adapted=bool(options.adapters),
@@ -158,7 +176,7 @@ def _put_together(
         facts,
         quantize=describe_quantize(options.quantize),
         adapters=adapters.digests,
-        options=chosen.describe(),
+        options={**chosen.describe(), **options.lossy.describe()},
     )
     adapters.put(adapters.usual)
     on_host = plan.host_weights_bytes

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, Literal, Protocol, cast, get_args
 
 import torch
 
@@ -33,8 +33,8 @@ class Speed:
     """Blocks and decoder through torch.compile, a region at a time."""
     channels_last: Switch = "auto"
     """Pictures of the decoder with their channels side by side."""
-    graphs: Switch = "off"
-    """Passes of a full window recorded as CUDA graphs."""
+    graphs: Switch = "auto"
+    """Passes of a full window recorded as CUDA graphs; `auto` is off."""
     tuning_dir: Path | None = None
     """Where what was measured and compiled is kept for later starts; None: nowhere."""
     backend: str = "inductor"
@@ -67,6 +67,55 @@ class Chosen:
         if self.channels_last:
             facts["layout"] = "channels last"
         return facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lossy:
+    """Changes of the computation that make it quicker and its pictures others. All off by default."""
+
+    steps: tuple[int, ...] = ()
+    """Denoising steps in place of the preset's."""
+    window_frames: int | None = None
+    """Latent frames that attention sees, in place of the preset's."""
+
+    def describe(self) -> Mapping[str, str]:
+        """For the fingerprint: empty where nothing is changed."""
+        facts = {"steps": " ".join(map(str, self.steps)), "window": str(self.window_frames or "")}
+        return {name: value for name, value in facts.items() if value}
+
+
+class SpeedSettings(Protocol):
+    """The settings of the service that are about fast paths, from whichever side they come."""
+
+    @property
+    def fused(self) -> str: ...
+    @property
+    def compile(self) -> str: ...
+    @property
+    def channels_last(self) -> str: ...
+    @property
+    def graphs(self) -> str: ...
+    @property
+    def tuning_dir(self) -> Path | str | None: ...
+    @property
+    def steps(self) -> tuple[int, ...]: ...
+    @property
+    def window_frames(self) -> int | None: ...
+
+
+def speed_of(settings: SpeedSettings) -> Speed:
+    """Names were compared with those that there are when the settings were read; `choose` does so again."""
+    return Speed(
+        fused=cast(Switch, settings.fused),
+        compile=cast(Switch, settings.compile),
+        channels_last=cast(Switch, settings.channels_last),
+        graphs=cast(Switch, settings.graphs),
+        tuning_dir=Path(settings.tuning_dir) if settings.tuning_dir is not None else None,
+    )
+
+
+def lossy_of(settings: SpeedSettings) -> Lossy:
+    return Lossy(steps=settings.steps, window_frames=settings.window_frames)
 
 
 def choose(speed: Speed, *, device: torch.device, window: WindowSpec) -> Chosen:

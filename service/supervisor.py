@@ -229,6 +229,13 @@ def load_settings(config: ServiceConfig) -> LoadSettings:
         adapters=config.adapters,
         preset_dir=str(config.preset_dir) if config.preset_dir is not None else None,
         model_dir=str(model_folder(config)),
+        fused=config.fused,
+        compile=config.compile,
+        channels_last=config.channels_last,
+        graphs=config.graphs,
+        tuning_dir=str(config.tuning_dir) if config.tuning_dir is not None else None,
+        steps=config.steps,
+        window_frames=config.window_frames,
     )
 
 

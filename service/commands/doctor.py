@@ -14,6 +14,7 @@ from models.adapters import parse_adapter
 from models.diagnosis import Check, diagnose
 from models.load import LoadOptions
 from models.presets import ModelFile
+from models.speed import lossy_of, speed_of
 from service.commands.failures import ExitCode
 from service.commands.options import DoctorOptions
 from service.commands.presets import NamedPreset, find_preset
@@ -58,6 +59,8 @@ def as_served(found: NamedPreset) -> LoadOptions:
         memory_budget_bytes=config.memory_budget_bytes,
         model_dir=found.model_dir,
         preset_dir=config.preset_dir,
+        speed=speed_of(config),
+        lossy=lossy_of(config),
     )
 
 

@@ -7,13 +7,11 @@ the take. Knows how to load and nothing of what the engine is then used for.
 from collections.abc import Mapping
 from typing import Protocol
 
-import torch
-
 from models.adapters import parse_adapter
 from models.generator import Generator
 from models.load import LoadOptions
 from models.load import load_engine as load
-from service.commands.options import OptionError
+from models.speed import lossy_of, speed_of
 from service.config import load_config, model_folder
 
 
@@ -29,13 +27,11 @@ class EngineOptions(Protocol):
 
 
 def load_engine(preset: str, options: EngineOptions, *, settings: Mapping[str, object] | None = None) -> Generator:
-    """Load it. Raises EngineError, ConfigError, or OptionError for a device that is not there.
+    """Load it. Raises EngineError or ConfigError.
 
     Args:
         settings: of the service that the command line gives other values.
     """
-    if options.device != "auto":
-        check_device(options.device)
     return load(preset, load_options(options, settings or {}))
 
 
@@ -53,14 +49,6 @@ def load_options(options: EngineOptions, settings: Mapping[str, object]) -> Load
         quantize=config.quantize,
         adapters=tuple(parse_adapter(text) for text in config.adapters),
         memory_budget_bytes=config.memory_budget_bytes,
+        speed=speed_of(config),
+        lossy=lossy_of(config),
     )
-
-
-def check_device(name: str) -> None:
-    """Raises OptionError unless torch knows the device and this machine has it."""
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        message = f"expected a device of this machine, such as cpu, not {name!r}: {reason}"
-        raise OptionError(message, code="device_invalid", field="device") from error

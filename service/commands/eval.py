@@ -17,7 +17,7 @@ from models.train.eval.report import PARTS, PRECISION, Report, Sizes, measure, p
 from models.train.eval.runner import Runner
 from models.train.eval.sheets import write_sheets
 from models.train.eval.tables import markdown_of
-from service.commands.engine import check_device, load_options
+from service.commands.engine import load_options
 from service.commands.options import EvalOptions, OptionError
 from service.commands.vbench import export_clips, read_prompts
 
@@ -47,9 +47,8 @@ def run_eval(options: EvalOptions) -> None:
 
 
 def check(options: EvalOptions) -> None:
-    """Raises OptionError for what cannot be right, ConfigError where plots are wanted and cannot be made."""
-    if options.device != "auto":
-        check_device(options.device)
+    """Raises OptionError for what cannot be right, ConfigError for an absent device or plots without means."""
+    pick_device(options.device)
     for name, least in (("clips", 2), ("jobs", 1), ("seconds", 1), ("samples", 1)):
         if getattr(options, name) < least:
             message = f"expected at least {least}, not {getattr(options, name)}"

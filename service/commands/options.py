@@ -17,6 +17,8 @@ Options = TypeVar("Options")
 OPENING_NOTE = (
     "note: the models were not trained to go on from a picture they did not make; what comes next may drift off"
 )
+FAST_PATHS = ("fused", "compile", "channels_last", "graphs", "tuning_dir", "steps", "window_frames")
+"""Names of settings (`service/config/speed.py`), which is not read here: it would make every command start slower."""
 TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0}
 
@@ -71,14 +73,19 @@ class EngineFlags:
     ] = None
     model_dir: Annotated[Path | None, typer.Option(help="Where files of presets lie [default: the setting].")] = None
     preset_dir: Annotated[Path | None, typer.Option(help="A folder of further presets [default: the setting].")] = None
+    speed: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A fast path, such as fused=on or compile=on. Repeat it."),
+    ] = None
 
     @property
     def settings(self) -> dict[str, object]:
-        """Those that were given, by the names of the settings."""
+        """Those that were given, by the names of the settings. Raises OptionError."""
         adapters = tuple(self.adapter) if self.adapter else None
         named = {"decoder": self.decoder, "quantize": self.quantize, "attention": self.attention, "adapters": adapters}
         folders = {"model_dir": self.model_dir, "preset_dir": self.preset_dir}
-        return {name: value for name, value in (named | folders).items() if value is not None}
+        given = {name: value for name, value in (named | folders).items() if value is not None}
+        return given | dict(_fast_path(text) for text in self.speed or ())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,6 +284,14 @@ class ConfigOptions(EngineFlags):
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [default: auto].")] = None
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None
     set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting. Repeat it.")] = None
+
+
+def _fast_path(text: str) -> tuple[str, object]:
+    name, equals, value = text.partition("=")
+    if not equals or name not in FAST_PATHS:
+        expected = f"NAME=VALUE, the name out of {', '.join(FAST_PATHS)}"
+        raise OptionError(f"expected {expected}, not {text!r}", code="field_choice", field="speed")
+    return name, value
 
 
 def takes(options: type[Options]) -> Callable[[Callable[[Options], None]], Callable[..., None]]:

@@ -30,8 +30,10 @@ class Engine(BaseModel):
         min_length=1,
         description="Where the engine runs: cpu, cuda, cuda:N, or auto, a CUDA device where there is one.",
     )
-    attention: Literal["auto", "cudnn", "flash", "efficient", "plain", "xformers", "reference"] = Field(
-        "auto", description="Kernel of attention; auto leaves it to torch."
+    attention: Literal["auto", "cudnn", "flash", "flash3", "efficient", "plain", "xformers", "reference"] = Field(
+        "auto",
+        description="Kernel of attention; auto is the quickest measured on a GPU, where there is a `tuning_dir`, and"
+        " else leaves it to torch.",
     )
     decoder: Literal["linear", "refined", "tiny", "full"] | None = Field(
         None, description="Another decoder than the preset's own: tiny, or full, which is slower and finer."

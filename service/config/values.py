@@ -17,3 +17,6 @@ def _split(value: object) -> object:
 
 Words = Annotated[tuple[str, ...], BeforeValidator(_split)]
 """Several words; in the environment separated by commas."""
+
+Numbers = Annotated[tuple[int, ...], BeforeValidator(_split)]
+"""Several whole numbers, in the same way."""

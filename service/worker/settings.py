@@ -35,6 +35,13 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     adapters: tuple[str, ...] = ()
     preset_dir: str | None = None
     model_dir: str | None = None
+    fused: str = "auto"
+    compile: str = "auto"
+    channels_last: str = "auto"
+    graphs: str = "auto"
+    tuning_dir: str | None = None
+    steps: tuple[int, ...] = ()
+    window_frames: int | None = None
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -18,6 +18,7 @@ from models.journal import MAX_PROMPT_CHARACTERS, WeightedPrompt
 from models.load import LoadOptions
 from models.presets import Decoder
 from models.quantize import Quantize
+from models.speed import lossy_of, speed_of
 from service.ipc import Facts, MemoryPlan
 from service.worker.engine import EngineBlock, LoadedEngine, Loader
 from service.worker.heartbeat import resident_bytes
@@ -63,6 +64,8 @@ def load_options(settings: WorkerSettings) -> LoadOptions:
         memory_budget_bytes=settings.memory_budget_bytes,
         sessions=settings.max_sessions,
         report=logger.info,
+        speed=speed_of(loading),
+        lossy=lossy_of(loading),
     )
 
 

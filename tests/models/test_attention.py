@@ -14,7 +14,7 @@ from models.attention import KERNELS, FullAttention, Kernel, attention, check_ke
 from models.errors import ConfigError
 
 ON_CPU: tuple[Kernel, ...] = ("auto", "flash", "plain", "reference")
-ON_CUDA: tuple[Kernel, ...] = ("cudnn", "efficient", "xformers")
+ON_CUDA: tuple[Kernel, ...] = ("cudnn", "efficient", "flash3", "xformers")
 SHAPES = (
     (1, 1, 1, 1, 2),
     (2, 7, 13, 3, 6),

@@ -47,7 +47,6 @@ def options(tmp_path: Path) -> EvalOptions:
         ("seconds", 0.5, "field_range"),
         ("samples", 0, "field_range"),
         ("only", ["drift", "beauty"], "field_choice"),
-        ("device", "abacus", "device_invalid"),
     ],
 )
 def test_what_cannot_be_right_is_refused(options: EvalOptions, field: str, value: object, code: str) -> None:
@@ -55,6 +54,12 @@ def test_what_cannot_be_right_is_refused(options: EvalOptions, field: str, value
     with pytest.raises(OptionError) as refused:
         check(replace(options, **values))  # type: ignore[arg-type]
     assert (refused.value.code, refused.value.field) == (code, field)
+
+
+def test_a_device_that_is_not_there_is_named(options: EvalOptions) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check(replace(options, device="abacus"))
+    assert (refused.value.code, refused.value.field) == ("device_invalid", "device")
 
 
 def test_weights_that_are_not_there_are_named(options: EvalOptions, tmp_path: Path) -> None:
