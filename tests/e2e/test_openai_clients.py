@@ -47,7 +47,7 @@ def _client(url: str) -> Iterator[Any]:
 
 
 def frames_in(content: bytes) -> list[npt.NDArray[np.uint8]]:
-    with av.open(io.BytesIO(content)) as container:
+    with av.open(io.BytesIO(content), mode="r") as container:
         return [frame.to_ndarray(format="rgb24").astype(np.uint8) for frame in container.decode(video=0)]
 
 
