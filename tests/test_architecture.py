@@ -54,7 +54,7 @@ ROOMS: tuple[Room, ...] = (
     room("service.media", "service.media av numpy"),
     room("service.store", "service.store service.latent_files service.errors sqlalchemy alembic"),
     # Who asks and what it may: keys are rows of the store; the web framework is the API's affair.
-    room("service.access", "service.access service.config service.errors service.store"),
+    room("service.access", "service.access service.config service.errors service.store sqlalchemy"),
     # Batch jobs: rows and files, and the sessions of the worker that make them; the web framework is the API's affair.
     room(
         "service.jobs",

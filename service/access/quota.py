@@ -9,9 +9,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+from sqlalchemy import Connection
+
 from service.access.principal import Principal
 from service.errors import ErrorCode, SessionError
-from service.store.keys import KeyBook, KeyRow
+from service.store.keys import KeyBook, KeyRow, key_of, used_on
 
 
 class QuotaExceeded(SessionError):
@@ -43,15 +45,6 @@ class Quotas:
             raise QuotaExceeded(f"The key has {live} sessions, and may have {row.max_sessions}.")
         await self._check_seconds(row)
 
-    async def check_jobs(self, principal: Principal, *, unfinished: int, more: int = 1) -> None:
-        """Whether `more` jobs may be added to those that are not finished. Raises QuotaExceeded."""
-        row = await self._key(principal)
-        if row is None:
-            return
-        if row.max_jobs is not None and unfinished + more > row.max_jobs:
-            raise QuotaExceeded(f"The key has {unfinished} jobs, and may have {row.max_jobs}.")
-        await self._check_seconds(row)
-
     def charge(self, key_id: str | None, seconds: float) -> None:
         """The engine worked so long for this key."""
         if key_id is not None:
@@ -63,12 +56,6 @@ class Quotas:
             return False
         place = (self._day(), key_id)
         return self._used.get(place, 0.0) + self._pending.get(place, 0.0) >= limit
-
-    def until_tomorrow(self) -> float:
-        """Seconds until there is a new day's worth."""
-        now = datetime.fromtimestamp(self._clock(), UTC)
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
-        return (midnight - now).total_seconds()
 
     async def flush(self) -> None:
         """Writes down what was used. Raises SessionError where the store fails; nothing is lost by that."""
@@ -99,9 +86,39 @@ class Quotas:
             return
         self._used[day, row.id] = await self._book.used(row.id, day)
         if self.used_up(row.id):
-            raise QuotaExceeded(
-                f"The key has used its {limit:g} s of the engine for today.", retry_after=self.until_tomorrow()
-            )
+            raise _seconds_used(limit, self._clock())
 
     def _day(self) -> str:
-        return datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
+        return day_of(self._clock())
+
+
+def check_new_jobs(
+    connection: Connection, principal: Principal, *, unfinished: Callable[[str], int], more: int, now: float
+) -> None:
+    """Whether a key may have `more` jobs, in the transaction that adds them. Raises QuotaExceeded.
+
+    Args:
+        unfinished: the number of jobs of a key that are not finished.
+        now: in seconds since 1970.
+    """
+    row = None if principal.key_id is None else key_of(connection, principal.key_id)
+    if row is None:
+        return
+    if row.max_jobs is not None and (count := unfinished(row.id)) + more > row.max_jobs:
+        raise QuotaExceeded(f"The key has {count} jobs, and may have {row.max_jobs}.")
+    limit = row.gpu_seconds_per_day
+    if limit is not None and used_on(connection, row.id, day=day_of(now)) >= limit:
+        raise _seconds_used(limit, now)
+
+
+def day_of(now: float) -> str:
+    """The day of a time in seconds since 1970, in UTC, as accounts have it."""
+    return datetime.fromtimestamp(now, UTC).date().isoformat()
+
+
+def _seconds_used(limit: float, now: float) -> QuotaExceeded:
+    """With the seconds until there is a new day's worth."""
+    at = datetime.fromtimestamp(now, UTC)
+    midnight = at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    wait = (midnight - at).total_seconds()
+    return QuotaExceeded(f"The key has used its {limit:g} s of the engine for today.", retry_after=wait)

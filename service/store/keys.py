@@ -79,17 +79,13 @@ class KeyBook:
     async def used(self, key: str, day: str) -> float:
         """Seconds of the engine on this day."""
 
-        def work(connection: Connection) -> float:
-            query = select(KEY_USAGE.c.gpu_seconds).where(KEY_USAGE.c.key == key, KEY_USAGE.c.day == day)
-            return float(connection.execute(query).scalar() or 0.0)
-
-        return await self._read(work)
+        return await self._read(lambda connection: used_on(connection, key, day=day))
 
     async def add_use(self, seconds: Mapping[str, float], day: str) -> dict[str, float]:
         """Adds to the use of each key, and says what it is now. A key that is gone has none."""
 
         def work(connection: Connection) -> dict[str, float]:
-            return {key: _add(connection, key, day=day, seconds=more) for key, more in seconds.items()}
+            return {key: charge_key(connection, key, day=day, seconds=more) for key, more in seconds.items()}
 
         return await self._write(work)
 
@@ -151,13 +147,20 @@ def revoke_key(connection: Connection, key: str, *, at: float) -> bool:
     return connection.execute(revoked).rowcount == 1
 
 
+def used_on(connection: Connection, key: str, *, day: str) -> float:
+    """Seconds of the engine that a key has used on a day."""
+    query = select(KEY_USAGE.c.gpu_seconds).where(KEY_USAGE.c.key == key, KEY_USAGE.c.day == day)
+    return float(connection.execute(query).scalar() or 0.0)
+
+
 def use_of_day(connection: Connection, day: str) -> dict[str, float]:
     """Seconds of the engine that each key has used on this day."""
     query = select(KEY_USAGE.c.key, KEY_USAGE.c.gpu_seconds).where(KEY_USAGE.c.day == day)
     return {str(row.key): float(row.gpu_seconds) for row in connection.execute(query)}
 
 
-def _add(connection: Connection, key: str, *, day: str, seconds: float) -> float:
+def charge_key(connection: Connection, key: str, *, day: str, seconds: float) -> float:
+    """Adds to what a key has used on a day, and says what it is now. A key that is gone has none."""
     mine = (KEY_USAGE.c.key == key) & (KEY_USAGE.c.day == day)
     more = update(KEY_USAGE).where(mine).values(gpu_seconds=KEY_USAGE.c.gpu_seconds + seconds)
     if connection.execute(more).rowcount == 0:

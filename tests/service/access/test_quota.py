@@ -6,7 +6,8 @@ import pytest
 
 from service.access.keys import KeyWish
 from service.access.principal import LOCAL, Principal, Scope
-from service.access.quota import QuotaExceeded, Quotas
+from service.access.quota import QuotaExceeded, Quotas, check_new_jobs
+from service.store.aside import beside_server
 from tests.service.access.desks import Office, office
 
 
@@ -15,17 +16,23 @@ def _principal(found: Office, **limits: object) -> Principal:
     return Principal("studio", key.split("_")[1], frozenset(Scope))
 
 
+def check_jobs(found: Office, who: Principal, *, unfinished: int, more: int = 1) -> None:
+    with beside_server(found.store.folder) as connection:
+        check_new_jobs(connection, who, unfinished=lambda _: unfinished, more=more, now=found.clock.now)
+
+
 async def test_sessions_and_jobs_at_once(tmp_path: Path) -> None:
     with office(tmp_path) as found:
         quotas, who = Quotas(found.store.keys, clock=found.clock), _principal(found, max_sessions=2, max_jobs=3)
         await quotas.check_session(who, live=1)
         with pytest.raises(QuotaExceeded, match="has 2 sessions, and may have 2"):
             await quotas.check_session(who, live=2)
-        await quotas.check_jobs(who, unfinished=1, more=2)
-        with pytest.raises(QuotaExceeded):
-            await quotas.check_jobs(who, unfinished=1, more=3)
+        check_jobs(found, who, unfinished=1, more=2)
+        with pytest.raises(QuotaExceeded, match="has 1 jobs, and may have 3"):
+            check_jobs(found, who, unfinished=1, more=3)
         await quotas.check_session(LOCAL, live=10_000)
-        await quotas.check_jobs(_principal(found), unfinished=10_000)
+        check_jobs(found, LOCAL, unfinished=10_000)
+        check_jobs(found, _principal(found), unfinished=10_000)
 
 
 async def test_seconds_of_the_engine_are_of_a_day(tmp_path: Path) -> None:
@@ -38,9 +45,13 @@ async def test_seconds_of_the_engine_are_of_a_day(tmp_path: Path) -> None:
         quotas.charge(who.key_id, 0.5)
         assert quotas.used_up(who.key_id)
         with pytest.raises(QuotaExceeded, match="its 10 s of the engine") as caught:
-            await quotas.check_jobs(who, unfinished=0)
+            await quotas.check_session(who, live=0)
         assert caught.value.retry_after == 43200.0
+        await quotas.flush()
+        with pytest.raises(QuotaExceeded):
+            check_jobs(found, who, unfinished=0)
         found.clock.now += 43200.0
+        check_jobs(found, who, unfinished=0)
         assert not quotas.used_up(who.key_id)
         await quotas.check_session(who, live=0)
 
