@@ -48,6 +48,11 @@ class JobFiles:
         folder = self.root / JOBS
         return tuple(entry.name for entry in folder.iterdir() if entry.is_dir()) if folder.is_dir() else ()
 
+    def old_names(self, before: float) -> tuple[str, ...]:
+        """Jobs whose folder has not changed since then, in seconds since 1970."""
+        found = ((name, self.folder(name)) for name in self.names())
+        return tuple(name for name, folder in found if folder.is_dir() and folder.stat().st_mtime < before)
+
     def remove(self, job: str) -> None:
         """All of a job's files; what cannot be removed now is for the next sweep."""
         shutil.rmtree(self.folder(job), ignore_errors=True)
@@ -62,6 +67,19 @@ class JobFiles:
         for path in self.folder(job).glob("*"):
             if path.name != OPENING:
                 path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Film:
+    """`attempt` has the fragments: `media_bytes` of them, of which the first `frames` frames are the film."""
+
+    job: str
+    attempt: int
+    media_bytes: int
+    frames: int
+    fps: int
+    model: str
+    chapters: tuple[tuple[float, str], ...]
 
 
 class FragmentFile:

@@ -6,7 +6,6 @@ memory does not grow with the length; each file is on the disk, under its name, 
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -14,9 +13,9 @@ from PIL import Image
 
 from service.errors import ErrorCode
 from service.jobs.failures import JobError
-from service.jobs.files import JobFiles, digest, write_whole
+from service.jobs.files import Film, JobFiles, digest, write_whole
 from service.jobs.rows import StoredFile
-from service.media import Chapter, FilmError, FilmNotes, remux
+from service.media import Chapter, FilmError, FilmNotes, provenance, remux
 
 VIDEO, THUMBNAIL, SPRITESHEET = "video.mp4", "thumbnail.jpg", "spritesheet.jpg"
 _NAMED = (
@@ -31,24 +30,13 @@ _SHEET_STILL_WIDTH = 160
 _QUALITY = 85
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Film:
-    """`attempt` has the fragments: `media_bytes` of them, of which the first `frames` frames are the film."""
-
-    job: str
-    attempt: int
-    media_bytes: int
-    frames: int
-    fps: int
-    comment: str
-    chapters: tuple[tuple[float, str], ...]
-
-
 def make_film(files: JobFiles, film: Film) -> tuple[StoredFile, ...]:
     """All files of a finished job. Raises OSError, or JobError where the fragments are not that film."""
     source, folder = files.fragments(film.job, film.attempt), files.folder(film.job)
     video = folder / VIDEO
-    notes = FilmNotes(film.comment, tuple(Chapter(seconds, title) for seconds, title in film.chapters))
+    notes = FilmNotes(
+        provenance(film.model, f"job {film.job}"), tuple(Chapter(seconds, title) for seconds, title in film.chapters)
+    )
     try:
         with source.open("r+b") as file:
             file.truncate(film.media_bytes)  # what is behind was never acknowledged

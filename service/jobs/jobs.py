@@ -23,6 +23,7 @@ from service.jobs.checks import checked
 from service.jobs.failures import DiskFull, IdempotencyConflict, MediaExpired, NotReady, QueueFull
 from service.jobs.files import JobFiles
 from service.jobs.runner import QUEUE, Runner, Workers
+from service.jobs.sweeper import keep_swept
 from service.jobs.values import (
     NO_METADATA,
     Batch,
@@ -221,7 +222,14 @@ class Jobs:
 
     async def run(self) -> None:
         """Takes jobs up until `stop`; first those that a server before this one has left."""
-        await self.runner.run(alone=self._config.store_url is None)
+        sweeping = asyncio.create_task(
+            keep_swept(self.book, self.files, interval=self._config.store_sweep_interval), name="jobs-sweep"
+        )
+        try:
+            await self.runner.run(alone=self._config.store_url is None)
+        finally:
+            sweeping.cancel()
+            await asyncio.gather(sweeping, return_exceptions=True)
 
     async def stop(self) -> None:
         await self.runner.stop()

@@ -202,14 +202,29 @@ def file_of(connection: Connection, job: str, *, variant: str) -> StoredFile | N
     return StoredFile(row.variant, row.name, row.bytes, row.sha256, row.media_type) if row is not None else None
 
 
-def is_expired(connection: Connection, job: str) -> bool:
-    return bool(connection.execute(select(JOBS.c.expired).where(JOBS.c.id == job)).scalar())
-
-
 def expiring(connection: Connection, now: float, *, limit: int) -> tuple[str, ...]:
-    """Terminal jobs that are kept no longer, the oldest first."""
-    query = select(JOBS.c.id).where(JOBS.c.expires_at <= now).order_by(JOBS.c.expires_at).limit(limit)
+    """Terminal jobs whose files are kept no longer, the oldest first."""
+    over = (JOBS.c.expires_at <= now, JOBS.c.expired == 0)
+    query = select(JOBS.c.id).where(*over).order_by(JOBS.c.expires_at).limit(limit)
     return tuple(connection.execute(query).scalars())
+
+
+def expire(connection: Connection, job: str) -> None:
+    """Its files are nobody's any more; the row stays for a while, to say so."""
+    connection.execute(delete(JOB_FILES).where(JOB_FILES.c.job == job))
+    change(connection, job, expired=1)
+
+
+def long_expired(connection: Connection, before: float, *, limit: int) -> tuple[str, ...]:
+    """Jobs whose files were deleted for so long that the row goes, too."""
+    over = (JOBS.c.expires_at <= before, JOBS.c.expired == 1)
+    return tuple(connection.execute(select(JOBS.c.id).where(*over).limit(limit)).scalars())
+
+
+def drop_empty_batches(connection: Connection, before: float) -> None:
+    """Batches of that age without a job left."""
+    used = select(JOBS.c.batch).where(JOBS.c.batch.is_not(None))
+    connection.execute(delete(BATCHES).where(BATCHES.c.created_at < before, BATCHES.c.id.not_in(used)))
 
 
 # Idempotency
