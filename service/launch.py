@@ -11,7 +11,7 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from enum import IntEnum
 
 from service.access.desk import Desk, check_exposed
@@ -23,7 +23,7 @@ from service.config import ServiceConfig, store_folder
 from service.crew import Crew
 from service.errors import ConfigError
 from service.ipc import IpcError
-from service.store.keeper import keep_swept
+from service.store.keeper import keep_held, keep_swept
 from service.store.retention import Retention
 from service.store.store import SessionStore, StoreOptions
 from service.supervisor import DEFAULT_LOADER
@@ -75,18 +75,25 @@ def listen(host: str, port: int) -> socket.socket:
 async def _serve(config: ServiceConfig, listener: socket.socket, *, loader: str) -> int:
     with open_store(config) as store:
         await check_exposed(Desk(store.keys, config))
-        sweeping = asyncio.create_task(
-            keep_swept(
-                store,
-                Retention(hours=config.retain_hours, max_bytes=config.store_max_bytes),
-                interval=config.store_sweep_interval,
-            )
-        )
-        try:
+        async with kept(store, config):
             return await _serve_with(store, config, listener, loader=loader)
-        finally:
-            sweeping.cancel()
-            await asyncio.gather(sweeping, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def kept(store: SessionStore, config: ServiceConfig) -> AsyncIterator[None]:
+    """While this process uses the store: it is swept, and others on it know that this process is there."""
+    keep = Retention(hours=config.retain_hours, max_bytes=config.store_max_bytes)
+    held = keep_held(store, hold_seconds=config.hold_seconds, grace=config.resume_grace)
+    tasks = [
+        asyncio.create_task(keep_swept(store, keep, interval=config.store_sweep_interval)),
+        asyncio.create_task(held),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextlib.contextmanager
