@@ -134,6 +134,7 @@ def main() -> None:
     parser.add_argument("--image", help="run this image instead of building one")
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--build-arg", action="append", default=["TORCH_INDEX="], metavar="NAME=VALUE")
+    parser.add_argument("--log", type=Path, help="file for what the build says")
     options = parser.parse_args()
     image = options.image or f"localhost/longtake:{options.target}"
     figures: dict[str, Any] = {"image": image}
@@ -143,9 +144,8 @@ def main() -> None:
             if not have_image(BASE):
                 timed(figures, "base_s", make_base)
             arguments = [word for pair in options.build_arg for word in ("--build-arg", pair)]
-            timed(
-                figures, "build_s", lambda: build_image(options.target, image, arguments=arguments, log=work / "build")
-            )
+            log = options.log or work / "build"
+            timed(figures, "build_s", lambda: build_image(options.target, image, arguments=arguments, log=log))
         try:
             if not options.build_only:
                 serve_twice(image, figures, work=work)

@@ -7,6 +7,7 @@ mounts are gone when the context is left.
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -92,16 +93,17 @@ def make_base(image: str = BASE) -> None:
         call("buildah", "commit", "--quiet", "--rm", container, image)
 
 
-def index_options(work: Path) -> list[str]:
-    """How a build reaches packages as this machine does: pip's settings as a secret, and the files they name."""
+def index_options(work: Path, *, local: bool) -> list[str]:
+    """How a build reaches packages as this machine does: pip's settings as a secret, and the files they name.
+
+    `local`: also the folders of packages that this machine has, which may be builds for machines without a GPU.
+    """
     settings = dict(line.split("=", 1) for line in call(sys.executable, "-m", "pip", "config", "list").splitlines())
     values = {key.rpartition(".")[2]: value.strip("'").split() for key, value in settings.items()}
-    chosen = {
-        key: values[key] for key in ("index-url", "extra-index-url", "find-links", "cert", "timeout") if key in values
-    }
-    (work / "pip.conf").write_text(
-        "[global]\n" + "".join(f"{key} = {' '.join(v)}\n" for key, v in chosen.items()), "utf-8"
-    )
+    names = ("index-url", "cert", "timeout", *(("extra-index-url", "find-links") if local else ()))
+    chosen = {name: values[name] for name in names if name in values}
+    lines = [f"{name} = {' '.join(value)}" for name, value in chosen.items()]
+    (work / "pip.conf").write_text("\n".join(["[global]", *lines, ""]), "utf-8")
     options = ["--secret", f"id=pip,src={work / 'pip.conf'}"]
     words = [word.removeprefix("file://") for found in chosen.values() for word in found]
     for path in sorted({Path(word) for word in words if word.startswith("/")}):
@@ -111,12 +113,32 @@ def index_options(work: Path) -> list[str]:
     return options
 
 
-def build_image(target: str, tag: str, *, base: str = BASE, arguments: Sequence[str] = (), log: Path) -> None:
+def stages_of(dockerfile: str) -> dict[str, str]:
+    """The text of each stage by its name; what stands before the first one under ''."""
+    head, *parts = re.split(r"(?m)^(?=FROM )", dockerfile)
+    return {"": head} | {re.match(r"FROM \S+ AS (\S+)", part)[1]: part for part in parts}  # type: ignore[index]
+
+
+def only_stages(dockerfile: str, target: str) -> str:
+    """The Dockerfile with what `target` needs: older buildahs build every stage that stands before it."""
+    stages = stages_of(dockerfile)
+    needed, waiting = {""}, [target]
+    while waiting:
+        name = waiting.pop()
+        if name in stages and name not in needed:
+            needed.add(name)
+            waiting += re.findall(r"(?:^FROM |--from=)(\S+)", stages[name], re.MULTILINE)
+    return "".join(text for name, text in stages.items() if name in needed)
+
+
+def build_image(target: str, tag: str, *, arguments: Sequence[str] = (), log: Path) -> None:
     """Raises CalledProcessError."""
-    with TemporaryDirectory(prefix="longtake-build-") as work, log.open("w") as said:
+    with TemporaryDirectory(prefix="longtake-build-") as folder, log.open("w") as said:
+        work = Path(folder)
+        (work / "Dockerfile").write_text(only_stages((ROOT / "deploy/Dockerfile").read_text("utf-8"), target), "utf-8")
         command = ["buildah", "bud", "--isolation", "chroot", "--format", "docker", "--target", target, "--tag", tag]
-        command += ["--build-arg", f"BASE_IMAGE={base}", *arguments, *index_options(Path(work))]
-        subprocess.run([*command, "-f", "deploy/Dockerfile", "."], cwd=ROOT, stdout=said, stderr=said, check=True)
+        command += ["--build-arg", f"BASE_IMAGE={BASE}", *arguments, *index_options(work, local=target == "cpu")]
+        subprocess.run([*command, "-f", str(work / "Dockerfile"), "."], cwd=ROOT, stdout=said, stderr=said, check=True)
 
 
 @contextmanager
