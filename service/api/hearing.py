@@ -50,6 +50,8 @@ class Hearing:
         self.audience.started = event
         if not self.fingerprint:
             await store.open_session(self._record(event, fingerprint))
+            for note in (*self.opening.notes, *self.interactions.unwritten):
+                await store.append_note(session, note)
         elif fingerprint != self.fingerprint:
             await store.append_note(session, json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))
             self.audience.say(Reply(translate.numerics_warning(self.fingerprint, fingerprint)))

@@ -14,6 +14,7 @@ from service.access.principal import Principal
 from service.api.audience import Listener
 from service.api.hub import SessionHub
 from service.api.opening import Opening
+from service.api.prompting import latest_prompt, start_through_hooks
 from service.api.services import Services
 from service.api.taking_over import session_ended, take_over, token_invalid
 from service.errors import ErrorCode, SessionError
@@ -48,11 +49,13 @@ class Hubs:
         """A new session, for its director to come to.
 
         Raises:
-            SessionError: its picture is not there, or its key may not have one more.
+            SessionError: its picture is not there, or its key may not have one more. ProtocolError: a hook refuses.
         """
         await self._services.quotas.check_session(principal, live=self._live_of(principal))
         picture = self._services.pictures.get(message.picture_id, principal.tenant) if message.picture_id else None
-        return self._add(Opening(session=uuid.uuid4().hex, message=message, principal=principal, picture=picture))
+        said, notes = await start_through_hooks(message, principal, hooks=self._services.hooks)
+        name = uuid.uuid4().hex
+        return self._add(Opening(session=name, message=said, principal=principal, picture=picture, notes=notes))
 
     async def resume(self, message: SessionResume, principal: Principal) -> SessionHub:
         """The session that a token is for, for its director to come to: it waits for it, or is of the store.
@@ -163,6 +166,7 @@ class Hubs:
 
     def _add(self, opening: Opening) -> SessionHub:
         hub = self._hubs[opening.session] = SessionHub(opening, self._services, on_end=self._ended)
+        hub.interactions.latest = latest_prompt(opening)
         return hub
 
     def _ended(self, hub: SessionHub) -> None:

@@ -25,6 +25,10 @@ class Interactions:
         self._remembered = max(remembered, waiting)
         self._waiting: set[str] = set()
         self._digests: dict[str, bytes] = {}
+        self.latest: tuple[str, ...] = ()
+        """The texts of the prompt that was taken last, for hooks."""
+        self.unwritten: list[str] = []
+        """Notes of hooks about prompts that came before the session had a record."""
         self._recovered: set[str] = set()
         self._again: set[str] = set()
 

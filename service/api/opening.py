@@ -33,6 +33,8 @@ class Opening:
     """Of one that broke off: chunks from this number on had not arrived, and come again under other numbers."""
     recovered: frozenset[str] = frozenset()
     """Interactions in them, whose client may ask for them again."""
+    notes: tuple[str, ...] = ()
+    """What hooks said of its first prompt, for its record."""
 
     @property
     def next_sequence(self) -> int:

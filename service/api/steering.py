@@ -12,6 +12,7 @@ from service.api import translate
 from service.api.audience import Listener
 from service.api.hub import SessionHub
 from service.api.interactions import Acceptance
+from service.api.prompting import interaction_through_hooks, texts_of, write_notes
 from service.api.reply import Reply
 from service.api.services import Services
 from service.errors import ErrorCode, ProtocolError
@@ -39,7 +40,7 @@ async def steer(hub: SessionHub, message: ClientMessage, *, listener: Listener, 
             hub.stop()
         case SessionInteraction():
             _check(hub, listener, message.event_id)
-            await _interact(hub, listener, message)
+            await _interact(hub, listener, message, services)
         case SessionControl():
             _check(hub, listener, message.event_id or "")
             await _control(hub, message, services)
@@ -68,11 +69,14 @@ def _check(hub: SessionHub, listener: Listener, event_id: str) -> None:
     hub.audience.direction.check(listener, event_id)
 
 
-async def _interact(hub: SessionHub, listener: Listener, message: SessionInteraction) -> None:
+async def _interact(hub: SessionHub, listener: Listener, message: SessionInteraction, services: Services) -> None:
+    said, notes = await interaction_through_hooks(hub, message, services=services)
     if hub.interactions.accept(message) is Acceptance.RETRY:
         listener.tell(Reply(InteractionQueued(event_id=message.event_id)))
         return
-    await hub.orders.give(translate.interact_command(message, hub.session))
+    hub.interactions.latest = texts_of(said)
+    await write_notes(hub, notes, services=services)
+    await hub.orders.give(translate.interact_command(said, hub.session))
 
 
 async def _control(hub: SessionHub, message: SessionControl, services: Services) -> None:
