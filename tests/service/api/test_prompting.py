@@ -24,8 +24,9 @@ async def notes(service: Running, session: str) -> list[dict[str, object]]:
     return [note for note in map(json.loads, texts) if str(note["type"]).startswith("prompt_")]
 
 
-def heard_by_engine(service: Running, session: str) -> list[str]:
-    events = [json.loads(text) for text in service.worker.worker.sessions[session].events]
+async def heard_by_engine(service: Running, session: str) -> list[str]:
+    """The engine's own events come with its chunks."""
+    events = [json.loads(text) for text in await service.store.journal(session)]
     return [event["prompts"][0]["text"] for event in events if event["type"] == "prompt"]
 
 
@@ -48,7 +49,7 @@ async def test_a_prompt_is_completed_and_both_are_in_the_journal(tmp_path: Path)
             ("prompt_enhanced", "e2"),
             ("prompt_allowed", "e2"),
         ]
-        said = heard_by_engine(service, session)
+        said = await heard_by_engine(service, session)
         assert said == [BEGINNING, "a red ball bounces in the snow at sunset", "a red ball sways in the snow at sunset"]
 
 
@@ -74,5 +75,5 @@ async def test_a_refused_prompt_changes_nothing(tmp_path: Path) -> None:
             "prompt_allowed",
         ]
         assert (found[1]["rule"], found[1]["by"]) == ("line 1", "words")
-        said = heard_by_engine(service, session)
+        said = await heard_by_engine(service, session)
         assert said == [BEGINNING, "a red ball bounces over the sea at sunset"]
