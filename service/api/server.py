@@ -19,21 +19,24 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 
 from service.api.http_routes import ApiState
+from service.api.rate import TokenBucket
 from service.api.sockets import Sockets, bounded_http
 from service.config import ServiceConfig
+from service.errors import CloseCode
 
 logger = logging.getLogger(__name__)
 
 MAX_FRAGMENTS = 1024
 
 
-def bounded_protocol(close_timeout: float, sockets: Sockets) -> type[asyncio.Protocol]:
+def bounded_protocol(config: ServiceConfig, sockets: Sockets) -> type[asyncio.Protocol]:
     """uvicorn's WebSocket protocol, with a bound where it has none."""
 
     class BoundedProtocol(WebSocketsSansIOProtocol):
-        """Cuts off a peer that keeps its side open, and one that sends a message in countless pieces."""
+        """Cuts off a peer that keeps its side open, floods it with pings, or sends a message in countless pieces."""
 
         _cut: asyncio.TimerHandle | None = None
+        _beats: TokenBucket | None = None
 
         async def run_asgi(self) -> None:
             try:
@@ -45,6 +48,27 @@ def bounded_protocol(close_timeout: float, sockets: Sockets) -> type[asyncio.Pro
             await super().send(message)
             if message["type"] == "websocket.http.response.body":
                 self.handshake_complete = True  # a refusal completes it too; else it is logged as a fault
+
+        def handle_ping(self) -> None:
+            if self._beats_well():
+                super().handle_ping()
+
+        def handle_pong(self, event: Frame) -> None:
+            if self._beats_well():
+                super().handle_pong(event)
+
+        def _beats_well(self) -> bool:
+            """Pings and pongs have the bound of messages; over it, the connection ends."""
+            if self.close_sent or self.transport.is_closing():
+                return False
+            now = self.loop.time()
+            if self._beats is None:
+                self._beats = TokenBucket(config.message_rate, config.message_burst, now=now)
+            if self._beats.take(now) == 0:
+                return True
+            self.conn.fail(CloseCode.POLICY, "too many pings")
+            self.handle_parser_exception()
+            return False
 
         def keepalive_timeout(self) -> None:
             super().keepalive_timeout()
@@ -59,7 +83,7 @@ def bounded_protocol(close_timeout: float, sockets: Sockets) -> type[asyncio.Pro
         def _cut_off_later(self) -> None:
             """Closing waits for what is still to be written, which a peer that does not read makes for ever."""
             if self._cut is None and not self.disconnected:
-                self._cut = self.loop.call_later(close_timeout, self.transport.abort)
+                self._cut = self.loop.call_later(config.close_timeout, self.transport.abort)
 
         def send_receive_event_to_app(self) -> None:
             """Refuses text that is not UTF-8 as uvicorn does, with a line in the log instead of a traceback."""
@@ -119,7 +143,7 @@ def build_server(app: FastAPI, config: ServiceConfig) -> Server:
         host=config.host,
         port=config.port,
         http=bounded_http(config, sockets),
-        ws=bounded_protocol(config.close_timeout, sockets),
+        ws=bounded_protocol(config, sockets),
         h11_max_incomplete_event_size=config.max_head_bytes,
         ws_max_size=config.max_message_bytes,
         ws_ping_interval=config.ping_interval,

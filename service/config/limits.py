@@ -35,8 +35,10 @@ class Limits(BaseModel):
         le=65536,
         description="Event ids a session remembers, to tell a retry from a conflict.",
     )
-    message_rate: float = Field(50.0, gt=0, description="Messages a connection may send per second, on average.")
-    message_burst: int = Field(100, ge=1, description="Messages a connection may send at once.")
+    message_rate: float = Field(
+        50.0, gt=0, description="Messages, and as many pings and pongs, a connection may send per second, on average."
+    )
+    message_burst: int = Field(100, ge=1, description="Messages, and as many pings and pongs, it may send at once.")
     session_credits: int = Field(
         2, ge=1, le=64, description="Chunks of a session between the worker and the client's socket."
     )

@@ -201,6 +201,19 @@ async def test_pings_are_answered_and_asked_for() -> None:
         await client.close()
 
 
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_a_flood_of_pings_ends_its_connection_and_no_other(opcode: int) -> None:
+    config = FAST.model_copy(update={"message_rate": 0.001, "message_burst": 10})
+    async with running(config) as service, service.connection() as other:
+        client = await RawClient.connect(service)
+        for _ in range(1000):
+            client.send(opcode, b"")
+        assert await client.close_code() == CloseCode.POLICY
+        await client.close()
+        await other.say(SessionPing(id="still here"))
+        await other.hear()
+
+
 async def test_nothing_is_compressed() -> None:
     async with running() as service:
         client = await RawClient.connect(service, "Sec-WebSocket-Extensions: permessage-deflate")
