@@ -345,7 +345,8 @@ class FakeWorker:
 
 
 def _prompt_event(prompts: tuple[ipc.Prompt, ...], block: int) -> str:
-    return json.dumps({"type": "prompt", "block": block, "prompts": [prompt.text for prompt in prompts]})
+    said = [{"text": prompt.text, "weight": prompt.weight} for prompt in prompts]
+    return json.dumps({"type": "prompt", "block": block, "prompts": said})
 
 
 def _code_in(prompt: str) -> str:
