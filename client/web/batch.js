@@ -92,7 +92,8 @@ export class Batch {
       const blend = /** @type {HTMLElement} */ (row).dataset.prompts;
       const read = blend === undefined ? null : JSON.parse(blend);
       const prompts = read !== null && wording(read) === value(".text") ? read : [{ text: value(".text").trim(), weight: 1 }];
-      return { at: Number(value(".at")), prompts, mode: value(".mode"), transition: Number(value(".fade-blocks")) };
+      const mode = value(".mode");
+      return { at: Number(value(".at")), prompts, mode, transition: mode === "cut" ? 0 : Number(value(".fade-blocks")) };
     }).sort((one, other) => one.at - other.at);
   }
 

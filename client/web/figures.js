@@ -5,6 +5,7 @@
 import { progress } from "./book.js";
 import { Chart } from "./chart.js";
 import { element, make, say } from "./dom.js";
+import { wording } from "./script.js";
 import { duration, figure, timecode } from "./words.js";
 
 /** @typedef {import("./take.js").Take} Take */
@@ -42,16 +43,21 @@ export class Figures {
     this.#chart.draw(take?.info?.fps ?? 16);
   }
 
-  /** @param {Take | null} take */
+  /** The newest first; those from before a reload, too. @param {Take | null} take */
   #log(take) {
     const entries = take?.book.all ?? [];
-    const lines = entries.map((entry) => `${entry.prompt}\n${progress(entry)}\n${entry.note ?? ""}`);
-    const logged = lines.join("\n\n");
+    const known = new Set(entries.map((entry) => entry.id));
+    const older = (take?.script.past ?? []).filter((change) => !known.has(change.id) && !known.has("prompt-0"));
+    const lines = [
+      ...older.map((change) => [wording(change.prompts), `at ${timecode(change.at)}`]),
+      ...entries.map((entry) => [entry.prompt, progress(entry), ...(entry.note ? [entry.note] : [])]),
+    ];
+    const logged = lines.join("\n");
     if (logged === this.#logged) return;
     this.#logged = logged;
-    element("log").replaceChildren(...entries.map((entry) => make("li", {}, entry.prompt,
-      make("span", { text: progress(entry) }), ...(entry.note ? [make("span", { text: entry.note })] : []))).reverse());
-    element("log-empty").hidden = entries.length > 0;
+    element("log").replaceChildren(...lines.map(([words, ...notes]) => (
+      make("li", {}, words, ...notes.map((text) => make("span", { text }))))).reverse());
+    element("log-empty").hidden = lines.length > 0;
   }
 }
 

@@ -147,7 +147,8 @@ function readChange(one, index) {
   }
   const mode = one.mode ?? "recache";
   if (!MODES.includes(mode)) throw new Error(`${name} has the unknown mode ${mode}.`);
-  const transition = Math.min(64, Math.max(0, Math.round(Number(one.transition ?? 0)) || 0));
+  const blocks = Math.min(64, Math.max(0, Math.round(Number(one.transition ?? 0)) || 0));
+  const transition = mode === "cut" ? 0 : blocks; // a cut has nothing to fade from
   const read = prompts.map((/** @type {any} */ part) => ({ text: part.text, weight: part.weight ?? 1 }));
   return { id: "", at, prompts: read, mode, transition, planned: true };
 }

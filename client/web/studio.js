@@ -177,7 +177,7 @@ export class Studio {
     const prompts = this.#blended(text);
     if (prompts === null) return false;
     const mode = /** @type {import("./script.js").Mode} */ (this.#mode());
-    const transition = Number(input("transition").value);
+    const transition = mode === "cut" ? 0 : Number(input("transition").value); // a cut has nothing to fade from
     const { take } = this;
     if (take !== null && take.live) {
       if (!take.directs) return false;
@@ -284,7 +284,9 @@ export class Studio {
 
   #how() {
     say("mode-hint", MODE_HINTS[this.#mode()]);
-    const blocks = Number(input("transition").value);
+    const cut = this.#mode() === "cut";
+    input("transition").disabled = cut;
+    const blocks = cut ? 0 : Number(input("transition").value);
     const seconds = blocks * (this.take?.blockSeconds ?? 0.75);
     say("transition-words", blocks === 0 ? "at once" : `over ${seconds.toFixed(1)} s`);
     element("blend-line").hidden = !input("blend").checked;

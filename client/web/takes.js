@@ -80,7 +80,7 @@ export class Takes {
       const further = timeline.prompts.length - 1;
       words.textContent = further > 0 ? `${first}, and ${further} more ${further === 1 ? "prompt" : "prompts"}` : first;
       length.textContent = timecode(timeline.seconds);
-      still.setAttribute("aria-label", `Replay: ${first}`);
+      still.setAttribute("aria-label", `Replay, ${timecode(timeline.seconds)}: ${first}`);
       const url = await blobUrl(`v1/sessions/${id}/thumbnail`);
       const picture = make("img", { src: url, alt: "" });
       picture.addEventListener("load", () => URL.revokeObjectURL(url));

@@ -1,6 +1,6 @@
 """A take directed on the real page, in a real browser, against the real service: what the pixels say of it.
 
-Frames are known by marks that the test mode of the page draws into them (tests/e2e/pages.py). Order, completeness, ratios:
+Frames are known by marks that the page draws in its test mode (tests/e2e/pages.py). Order, completeness, ratios;
 never seconds: on a busy machine the picture may come slowly, but not in another order and not faster than it is.
 """
 

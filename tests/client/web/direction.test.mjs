@@ -75,12 +75,13 @@ test("after a rewind what was said on the spot is gone, and what was planned is 
 });
 
 test("a script goes out as JSON and comes back the same", () => {
-  const blend = { id: "x", at: 2.5, prompts: [{ text: "a", weight: 0.25 }, { text: "b", weight: 0.75 }], mode: "cut", transition: 4, planned: true };
+  const blend = { id: "x", at: 2.5, prompts: [{ text: "a", weight: 0.25 }, { text: "b", weight: 0.75 }], mode: "flush", transition: 4, planned: true };
   const text = toJson([blend, say("first", 0)], { model: "demo", size: "96x96", seed: 7, seconds: 9 });
   const { changes, seed, seconds } = fromJson(text);
   assert.deepEqual([seed, seconds, changes.map(({ at }) => at)], [7, 9, [0, 2.5]]);
   assert.deepEqual(changes[1], { ...blend, id: "" });
   assert.equal(wording(blend.prompts), "25% a + 75% b");
+  assert.equal(fromJson('[{"prompt": "a", "mode": "cut", "transition": 4}]').changes[0].transition, 0);
 });
 
 test("the prompts of batch jobs are read too", () => {

@@ -36,6 +36,16 @@ def test_files_are_served_by_name_under_a_strict_policy(client: TestClient) -> N
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_files_are_compressed_for_who_can_read_that_and_not_sent_twice(client: TestClient) -> None:
+    packed = client.get("/app.js")  # the test client unpacks it
+    assert (packed.headers["Content-Encoding"], packed.text) == ("gzip", "1;")
+    plain = client.get("/app.js", headers={"Accept-Encoding": "identity"})
+    assert ("Content-Encoding" in plain.headers, plain.text) == (False, "1;")
+    again = client.get("/app.js", headers={"If-None-Match": packed.headers["ETag"]})
+    assert (again.status_code, again.content, again.headers["ETag"]) == (304, b"", plain.headers["ETag"])
+    assert client.get("/", headers={"If-None-Match": packed.headers["ETag"]}).status_code == 200
+
+
 @pytest.mark.parametrize(
     "path", ["/secret.txt", "/../secret.txt", "/..%2fsecret.txt", "/inner", "/inner/deep.js", "/."]
 )
