@@ -59,7 +59,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
         hooks=hooks_of(config),
     )
     state = ApiState(services)
-    app = FastAPI(title="Longtake", version=installed_version(), docs_url=None, redoc_url=None)
+    app = FastAPI(title="Longtake", version=installed_version(), openapi_url=None, docs_url=None, redoc_url=None)
     app.state.api = state
     add_problem_handlers(app, retry_after=config.retry_after)
     _guard(app, services)

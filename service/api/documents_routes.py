@@ -4,12 +4,13 @@ It knows the app's own routes and the documents made of them. Invariant: they ar
 somebody asks first.
 """
 
+import json
 from functools import cache
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, Response
 
 from service.api.credentials import TOKEN_SUBPROTOCOL
 from service.api.problem import PROBLEM_MEDIA_TYPE, problem_schema
@@ -40,13 +41,24 @@ def asyncapi_of(app: FastAPI) -> Document:
 def documents_routes(app: FastAPI) -> APIRouter:
     router = APIRouter(include_in_schema=False)
 
+    @cache
+    def made(name: str) -> bytes:
+        """Making one takes as long as a hundred other answers."""
+        if name == "docs":
+            return docs_page(app.openapi(), asyncapi_of(app)).encode()
+        return json.dumps(app.openapi() if name == "openapi" else asyncapi_of(app), separators=(",", ":")).encode()
+
+    @router.get("/openapi.json")
+    async def openapi() -> Response:
+        return Response(made("openapi"), media_type="application/json")
+
     @router.get("/asyncapi.json")
-    async def asyncapi() -> JSONResponse:
-        return JSONResponse(asyncapi_of(app))
+    async def asyncapi() -> Response:
+        return Response(made("asyncapi"), media_type="application/json")
 
     @router.get("/docs")
     async def docs() -> HTMLResponse:
         headers = {"Content-Security-Policy": policy(), "X-Content-Type-Options": "nosniff"}
-        return HTMLResponse(docs_page(app.openapi(), asyncapi_of(app)), headers=headers)
+        return HTMLResponse(made("docs"), headers=headers)
 
     return router

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import uvicorn
 from fastapi import FastAPI
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
@@ -27,6 +27,8 @@ from service.errors import CloseCode
 logger = logging.getLogger(__name__)
 
 MAX_FRAGMENTS = 1024
+_PIECE = 2048
+"""Bytes of a WebSocket that are parsed at once: some hundred frames at most."""
 
 
 def bounded_protocol(config: ServiceConfig, sockets: Sockets) -> type[asyncio.Protocol]:
@@ -37,12 +39,28 @@ def bounded_protocol(config: ServiceConfig, sockets: Sockets) -> type[asyncio.Pr
 
         _cut: asyncio.TimerHandle | None = None
         _beats: TokenBucket | None = None
+        _unread = b""
 
         async def run_asgi(self) -> None:
             try:
                 await super().run_asgi()
             finally:
                 self._cut_off_later()
+
+        def data_received(self, data: bytes) -> None:
+            self._unread += data
+            self._read_on()
+
+        async def receive(self) -> ASGIReceiveEvent:
+            event = await super().receive()
+            self._read_on()
+            return event
+
+        def _read_on(self) -> None:
+            """A piece at a time, and no further than one message: what comes in a flood is not parsed at once."""
+            while self._unread and not self.read_paused and not self.transport.is_closing():
+                piece, self._unread = self._unread[:_PIECE], self._unread[_PIECE:]
+                super().data_received(piece)
 
         async def send(self, message: ASGISendEvent) -> None:
             await super().send(message)
