@@ -22,6 +22,7 @@ from client.answers import Answer, Answers
 from client.comeback import ResumeTicket, resume_message
 from client.connection import ClientOptions, Connection
 from client.errors import ClientStateError, ConnectionLost, SessionEnded
+from client.http import Server
 from client.link import Link
 from client.notices import NoticeHandler
 from client.pictures import send_picture
@@ -124,7 +125,7 @@ class Session(Receiving):
             delivery=delivery,
         )
         if media is not None and media.picture is not None:
-            picture_id = await send_picture(self._link.url, media.picture, timeout=self._options.start_timeout)
+            picture_id = await send_picture(self._server, media.picture)
             message = message.model_copy(update={"picture_id": picture_id})
         return await self._begin(message, paced=pacing == "realtime")
 
@@ -148,7 +149,7 @@ class Session(Receiving):
 
     async def _begin(self, message: SessionStart | SessionResume | SessionJoin, *, paced: bool) -> VideoStart:
         self.state = SessionState.STARTING
-        self._paced = paced
+        self.paced = paced
         self._link.comeback.slow_consumer = message.slow_consumer
         self._starting = Answer()
         self.started_at = time.monotonic()
@@ -280,6 +281,11 @@ class Session(Receiving):
         self._buffer.clear()
 
     # Sending and waiting
+
+    @property
+    def _server(self) -> Server:
+        """The same server over HTTP."""
+        return Server(self._link.url, self._options.api_key, self._options.start_timeout)
 
     def _name(self, kind: str) -> str:
         self._asked += 1

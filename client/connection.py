@@ -7,7 +7,7 @@ in ClientOptions says, and no exception of the library leaves this module.
 import asyncio
 import ipaddress
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from websockets.asyncio.client import ClientConnection
@@ -36,6 +36,7 @@ class ClientOptions:
     notices: int = 100  # warnings and refusals kept, the newest
     pending_prompts: int = 1024  # prompts whose fate is not yet known
     playback_interval: float = 0.25  # between two reports of the playhead, in a paced session
+    api_key: str | None = field(default=None, repr=False)  # where the server asks for one
     reconnect: bool = True  # come back by itself when the connection is lost, while the server keeps the session
     reconnect_delay: float = 0.25  # before the second attempt; doubled for each further one
     reconnect_delay_max: float = 5.0
@@ -56,6 +57,11 @@ def own_origin(address: str) -> str:
     parts = urlsplit(address)
     scheme = "https" if parts.scheme == "wss" else "http"
     return f"{scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def bearer(api_key: str | None) -> dict[str, str]:
+    """The header that shows a key, if there is one."""
+    return {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
 
 
 async def is_on_this_machine(address: str) -> bool:
@@ -89,6 +95,7 @@ class Connection:
             connected = await open_websocket(
                 address,
                 origin=None if local else Origin(own_origin(address)),
+                additional_headers=bearer(options.api_key),
                 subprotocols=[Subprotocol(SUBPROTOCOL)],
                 compression=None,
                 proxy=None if local else True,

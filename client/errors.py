@@ -8,6 +8,7 @@
     |-- ProtocolViolation    the server sent what the protocol forbids
     |-- RequestRefused       the server refused one request; the session goes on
     |   `-- PromptSuperseded     a newer prompt took this one's place before it was applied
+    |-- VideoFailed          a job ended without its video
     |-- SessionEnded         the session ended, as asked, before what was waited for came
     |-- SessionFailed        the server ended the session with a fatal error
     |-- SessionDrained       the server shut down, and ended the session in order
@@ -57,6 +58,8 @@ class RequestRefused(ClientError):
 
     def __init__(self, code: str, message: str, *, field: str | None = None, expected: str | None = None) -> None:
         super().__init__(_sentence(code, message, field, expected))
+        self.retryable = False
+        self.retry_after: float | None = None
         self.code = code
         self.message = message
         self.field = field
@@ -75,6 +78,16 @@ class PromptSuperseded(RequestRefused):
     def __init__(self, by: str) -> None:
         super().__init__("superseded", f"prompt {by!r} took its place before its block came")
         self.by = by
+
+
+class VideoFailed(ClientError):
+    """A job ended without its video: it failed with the server's `code`, or was cancelled (`cancelled`)."""
+
+    def __init__(self, video: str, code: str, message: str) -> None:
+        super().__init__(f"video {video}: {code}: {message}")
+        self.video = video
+        self.code = code
+        self.message = message
 
 
 class SessionEnded(ClientError):

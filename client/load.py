@@ -14,6 +14,7 @@ from client.catalogue import suggested_prompts
 from client.client import Session, connect
 from client.connection import ClientOptions
 from client.errors import ClientError, ClientStateError, RequestRefused, SessionFailed
+from client.http import Server
 from client.load_report import LoadReport, Outcome, SessionRecord, build_load_report
 from client.report import ChunkArrival
 from client.switch import Switch
@@ -51,7 +52,7 @@ def run(options: LoadOptions) -> LoadReport:
 async def run_load(options: LoadOptions) -> LoadReport:
     """`run` for a program that has an event loop already."""
     if not options.prompts:
-        options = replace(options, prompts=await suggested_prompts(options.url))
+        options = replace(options, prompts=await suggested_prompts(Server(options.url, options.client.api_key)))
     until = time.monotonic() + options.seconds
     viewers = [_LoadSession(options, number, until=until) for number in range(options.sessions)]
     return build_load_report(await asyncio.gather(*(viewer.run() for viewer in viewers)))

@@ -75,7 +75,8 @@ class Receiving:
         self._receiver = Receiver()
         self._buffer = ChunkBuffer(options.buffer_chunks)
         self._viewer: Viewer | None = None
-        self._paced = False
+        self.paced = False
+        """The program shows what comes as a player would, and the server is told where it is."""
         self._failure: ClientError | None = None
         self._over = asyncio.Event()
         self._starting: Answer[VideoStart] | None = None
@@ -264,7 +265,7 @@ class Receiving:
             raise ProtocolViolation(f"expected no video.start in a session that is {self.state.value}")
         self.state = SessionState.RUNNING
         self.notices.admitted()
-        self._viewer = Viewer(message.fps, shows=self._paced)
+        self._viewer = Viewer(message.fps, shows=self.paced)
         # Its answers also show that a server which has nothing to send, as in a pause, is still there.
         interval = (
             min(message.limits.idle_timeout_s or self._options.message_timeout, self._options.message_timeout) / 3

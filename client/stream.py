@@ -20,6 +20,7 @@ from client.chunk import Chunk
 from client.client import Session, connect
 from client.connection import ClientOptions
 from client.errors import ClientError, ClientStateError, SessionDrained, TakeEndedEarly
+from client.http import Server
 from client.notices import ChunksDiscarded, Disconnected, Notice
 from client.playhead import Playhead
 from client.recording import Recorder, TakeFiles, tell
@@ -118,7 +119,7 @@ async def run_take(options: StreamOptions) -> StreamReport:
 
 async def _begin(session: Session, options: StreamOptions) -> VideoStart:
     if options.resume is not None:
-        ticket = await ask_for_ticket(options.url, options.resume)
+        ticket = await ask_for_ticket(Server(options.url, options.client.api_key), options.resume)
         paced = options.pacing == "realtime"
         return await session.attach(ticket, paced=paced, slow_consumer=options.delivery.slow_consumer)
     assert options.prompt is not None, "a take that begins has a prompt"

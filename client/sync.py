@@ -10,18 +10,16 @@ when it is asked for, so what waits is bounded as in the asyncio client; when th
 closed and the thread has ended.
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from client.chunk import Chunk
 from client.client import Session
 from client.client import connect as connect_session
 from client.comeback import ResumeTicket
 from client.connection import ClientOptions
-from client.errors import ClientStateError
+from client.loop_thread import LoopThread
 from client.notices import Notice, NoticeHandler
 from client.receiving import SessionState
 from client.requests import Adapter, Delivery, Media, Model, Place, Prompt
@@ -38,15 +36,13 @@ from service.protocol.server import (
     VideoStart,
 )
 
-T = TypeVar("T")
-
 
 @contextmanager
 def connect(
     url: str, options: ClientOptions | None = None, *, on_notice: NoticeHandler | None = None
 ) -> Iterator["SyncSession"]:
     """Connect to a server, as client.client.connect does. `on_notice` is called in the loop's thread."""
-    loop = _LoopThread()
+    loop = LoopThread()
     stack = AsyncExitStack()
     try:
         session = loop.run(stack.enter_async_context(connect_session(url, options, on_notice=on_notice)))
@@ -58,7 +54,7 @@ def connect(
 class SyncSession:
     """A session whose calls block; `connect` makes it. Use it from one thread; calls raise what Session's raise."""
 
-    def __init__(self, session: Session, loop: "_LoopThread") -> None:
+    def __init__(self, session: Session, loop: LoopThread) -> None:
         self._session = session
         self._loop = loop
 
@@ -227,34 +223,3 @@ class SyncSession:
 
     async def _next(self) -> Chunk | None:
         return await anext(self._session, None)
-
-
-class _LoopThread:
-    """An event loop that runs in a thread until it is closed."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="longtake-client", daemon=True)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """What `work` returns or raises. An interrupt here, such as Ctrl-C, cancels it."""
-        if self._loop.is_closed():
-            work.close()
-            raise ClientStateError("expected an open session, but its context was left")
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def close(self, last: Coroutine[Any, Any, object]) -> None:
-        """Run `last`, then end the thread."""
-        try:
-            self.run(last)
-            self.run(self._loop.shutdown_default_executor())
-        finally:
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()

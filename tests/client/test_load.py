@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.catalogue import models_url, parse_prompts, suggested_prompts
+from client.catalogue import parse_prompts, suggested_prompts
 from client.connection import ClientOptions
 from client.errors import ConnectFailed, ProtocolViolation
+from client.http import Server, base_url
 from client.load import LoadOptions, run_load
 from client.load_report import Percentiles, SessionRecord, build_load_report, percentiles
 from client.report import ChunkArrival, SwitchReport
@@ -124,8 +125,8 @@ async def test_session_that_ends_otherwise_has_failed() -> None:
 
 
 def test_where_the_prompts_are() -> None:
-    assert models_url("ws://host:1/a") == "http://host:1/a/v1/models"
-    assert models_url("https://host") == "https://host/v1/models"
+    assert base_url("ws://host:1/a") == "http://host:1/a"
+    assert base_url("https://host/v1/realtime/video") == "https://host"
     assert parse_prompts(b'{"data": [{"suggested_prompts": ["a", "b"]}]}') == ("a", "b")
 
 
@@ -136,5 +137,5 @@ def test_no_prompts(text: bytes) -> None:
 
 
 async def test_nobody_to_ask_for_prompts() -> None:
-    with pytest.raises(ConnectFailed, match=r"http://127\.0\.0\.1:1/v1/models"):
-        await suggested_prompts("ws://127.0.0.1:1")
+    with pytest.raises(ConnectFailed, match=r"http://127\.0\.0\.1:1"):
+        await suggested_prompts(Server("ws://127.0.0.1:1"))

@@ -10,6 +10,7 @@ import pytest
 
 from client.client import connect
 from client.errors import ConnectFailed, ProtocolViolation, RequestRefused
+from client.http import Server
 from client.pictures import parse_picture_id, send_picture
 from client.requests import Media
 from service.protocol.client import SessionStart
@@ -58,8 +59,8 @@ def server() -> Iterator[PictureServer]:
 async def test_bytes_or_a_file_are_sent(server: PictureServer, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(b"from a file")
-    assert await send_picture(server.url, b"bytes") == "abc"
-    assert await send_picture(server.url, path) == "abc"
+    assert await send_picture(Server(server.url), b"bytes") == "abc"
+    assert await send_picture(Server(server.url), path) == "abc"
     assert server.came == [
         ("/prefix/v1/pictures", b"bytes", None),
         ("/prefix/v1/pictures", b"from a file", None),
@@ -70,11 +71,11 @@ async def test_a_refusal_has_the_server_s_code(server: PictureServer) -> None:
     server.status = 413
     server.answer = json.dumps({"code": "picture_too_large", "detail": "at most 3 bytes"}).encode()
     with pytest.raises(RequestRefused, match="at most 3 bytes") as caught:
-        await send_picture(server.url, b"four")
+        await send_picture(Server(server.url), b"four")
     assert caught.value.code == "picture_too_large"
     server.answer = b"<html>"
     with pytest.raises(ConnectFailed, match="413"):
-        await send_picture(server.url, b"four")
+        await send_picture(Server(server.url), b"four")
 
 
 @pytest.mark.parametrize("answer", [b"", b"[]", b"{}", b'{"picture_id": 3}', b'{"picture_id": ""}', b"\xff"])
@@ -85,19 +86,19 @@ def test_an_answer_without_an_id_is_a_violation(answer: bytes) -> None:
 
 async def test_no_server_and_no_file_are_told(server: PictureServer, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        await send_picture(server.url, tmp_path / "none.png")
+        await send_picture(Server(server.url), tmp_path / "none.png")
     server.shutdown()
     server.server_close()
     with pytest.raises(ConnectFailed, match="expected a Longtake server"):
-        await send_picture(server.url, b"bytes", timeout=5.0)
+        await send_picture(Server(server.url, timeout=5.0), b"bytes")
 
 
 async def test_a_start_names_the_picture_that_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake server speaks WebSocket only: the sending is told apart from the naming."""
     sent: list[bytes | Path] = []
 
-    async def send(url: str, picture: bytes | Path, *, timeout: float) -> str:
-        assert url.startswith("ws://127.0.0.1:")
+    async def send(server: Server, picture: bytes | Path) -> str:
+        assert server.url.startswith("ws://127.0.0.1:")
         sent.append(picture)
         return "abc"
 

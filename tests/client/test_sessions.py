@@ -9,6 +9,7 @@ import pytest
 
 from client.comeback import ResumeTicket
 from client.errors import ConnectFailed, ProtocolViolation, RequestRefused
+from client.http import Server
 from client.sessions import ask_for_ticket, parse_ticket
 
 TICKET = {"session_id": "a", "resume_token": "t", "next_sequence": 4, "block": 4, "seconds": 3.0}
@@ -44,22 +45,22 @@ def address() -> Iterator[str]:
 
 
 async def test_a_ticket_goes_on_after_the_last_chunk(address: str) -> None:
-    assert await ask_for_ticket(f"ws://{address}", "a") == ResumeTicket("a", "t", 3)
-    assert await ask_for_ticket(f"http://{address}/under/", "a/b") == ResumeTicket("a", "t", None)
+    assert await ask_for_ticket(Server(f"ws://{address}"), "a") == ResumeTicket("a", "t", 3)
+    assert await ask_for_ticket(Server(f"http://{address}/under/"), "a/b") == ResumeTicket("a", "t", None)
 
 
 async def test_a_refusal_has_the_servers_code(address: str) -> None:
     for name, code in (("live", "session_live"), ("none", "session_unknown")):
         with pytest.raises(RequestRefused) as caught:
-            await ask_for_ticket(address, name)
+            await ask_for_ticket(Server(address), name)
         assert caught.value.code == code
     with pytest.raises(ConnectFailed, match="the server answered 500"):
-        await ask_for_ticket(address, "odd")
+        await ask_for_ticket(Server(address), "odd")
 
 
 async def test_no_server_is_said_so() -> None:
     with pytest.raises(ConnectFailed, match="expected a Longtake server"):
-        await ask_for_ticket("ws://127.0.0.1:1", "a")
+        await ask_for_ticket(Server("ws://127.0.0.1:1"), "a")
 
 
 @pytest.mark.parametrize("change", [{"next_sequence": -1}, {"next_sequence": "4"}, {"resume_token": None}])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from client.client import connect
+from client.http import Server
 from client.requests import Media
 from client.sessions import ask_for_ticket
 from tests.models.pictures import noise, png
@@ -35,7 +36,7 @@ async def ended_and_gone_on(url: str, picture: bytes) -> tuple[list[str], list[s
         await session.stop()
         before += [chunk.frames_sha256 async for chunk in session]
     async with connect(url) as session:
-        await session.attach(await ask_for_ticket(url, info.session_id))
+        await session.attach(await ask_for_ticket(Server(url), info.session_id))
         return before, [(await anext(session)).frames_sha256 for _ in range(2)]
 
 

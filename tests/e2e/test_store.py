@@ -14,6 +14,7 @@ import pytest
 
 from client.client import Session, connect
 from client.comeback import ResumeTicket, fork_ticket
+from client.http import Server
 from client.requests import Place
 from client.sessions import ask_for_ticket
 from tests.serving import ROOT, running_service
@@ -84,7 +85,7 @@ def test_a_session_its_fork_and_its_return_are_stored_and_replay(tmp_path: Path)
         numbers, forked = asyncio.run(go_on(url, fork, 3))
         assert numbers[0] == (fork.last_sequence or 0) + 1
         # It ended, and goes on once more over REST.
-        numbers, _ = asyncio.run(go_on(url, asyncio.run(ask_for_ticket(url, session)), 2))
+        numbers, _ = asyncio.run(go_on(url, asyncio.run(ask_for_ticket(Server(url), session)), 2))
         document = json.loads(ask(address, f"/{session}/journal"))
         stored = [chunk["frames_sha256"] for chunk in document["chunks"]]
         assert [number for number in numbers if number >= len(stored)] == []

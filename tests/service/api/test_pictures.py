@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from client.http import Server
 from client.pictures import send_picture
 from service.access.principal import Principal, Scope
 from service.api.pictures import PICTURES_PATH, Pictures, picture_routes
@@ -197,7 +198,7 @@ def picture_of(service: Running, session: str) -> bytes | None:
 
 async def test_a_session_starts_from_a_picture() -> None:
     async with running() as service, service.connection() as talk:
-        name = await send_picture(service.url, PICTURE)
+        name = await send_picture(Server(service.url), PICTURE)
         await talk.say(START.model_copy(update={"picture_id": name}))
         video = (await talk.hear_until(VideoStart))[-1].message
         assert isinstance(video, VideoStart)
@@ -217,7 +218,7 @@ async def test_a_picture_that_is_not_there_refuses_the_start_and_no_more() -> No
 
 async def test_another_worker_is_not_sent_what_has_become_of_the_picture() -> None:
     async with running(PATIENT) as service, service.connection() as talk:
-        name = await send_picture(service.url, PICTURE)
+        name = await send_picture(Server(service.url), PICTURE)
         await talk.say(START.model_copy(update={"picture_id": name}))
         heard = await talk.hear_until(ChunkMetadata)
         session = next(item.message.session_id for item in heard if isinstance(item.message, VideoStart))
