@@ -6,6 +6,7 @@
 import { askJson, setApiKey } from "./api.js";
 import { alertUser, button, element, input, make, say, showDialog } from "./dom.js";
 import { Studio } from "./studio.js";
+import { explain } from "./words.js";
 
 const LOOK_AGAIN_MS = 2000;
 const KEYS = "longtake.keys";
@@ -40,8 +41,8 @@ async function findModel() {
   try {
     studio.setup.offer((await askJson("v1/models")).data);
   } catch (error) {
-    const { status, message } = /** @type {any} */ (error);
-    if (status === 401) return askForKey(message);
+    const { status } = /** @type {any} */ (error);
+    if (status === 401) return askForKey(explain(/** @type {any} */ (error)));
     if (studio.take === null) say("state", "The model is not ready yet. Looking again in two seconds.");
     setTimeout(findModel, LOOK_AGAIN_MS);
     return;

@@ -31,16 +31,17 @@ export class Link {
 
   /** @param {boolean} again */
   async connect(again = false) {
-    let url = socketUrl(document.baseURI);
+    const offered = [SUBPROTOCOL];
     if (apiKey() !== "") {
       try {
-        url += `?token=${encodeURIComponent((await askJson("v1/realtime/tokens", { method: "POST" })).token)}`;
+        // A page cannot send its key along when it opens a socket: it gets a token for this one.
+        offered.push((await askJson("v1/tokens", { method: "POST", json: {} })).subprotocol);
       } catch (error) {
         return this.#closed(error instanceof Error ? error.message : "");
       }
     }
     if (this.#over) return;
-    const socket = new WebSocket(url, [SUBPROTOCOL]);
+    const socket = new WebSocket(socketUrl(document.baseURI), offered);
     this.#socket = socket;
     this.#announced = null;
     socket.binaryType = "arraybuffer";

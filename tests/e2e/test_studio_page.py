@@ -5,6 +5,7 @@ Axe is put into the page by the test alone. Each state is looked at in light and
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -206,3 +207,27 @@ def test_a_picture_that_is_dropped_begins_the_take(browser: Browser, address: st
         studio.page.click("#stop")
         studio.until("!window.studio.take.live", "the end")
         studio.check_quiet()
+
+
+def test_where_a_key_is_needed_the_page_asks_for_it_once(browser: Browser, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "service", "keys", "create", "--tenant", "films", "--store", str(store)]
+    made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    settings = ("--set", "authentication=always", "--set", f"store_dir={store}", "--set", "heartbeat_timeout=60")
+    with running_service(*settings) as address, studio_page(browser, address) as studio:
+        studio.page.goto(f"http://{address}/?marks")
+        studio.page.fill("#key", "wrong")
+        studio.page.keyboard.press("Enter")
+        studio.until("document.getElementById('dialog-body').textContent.includes('not known')", "the refusal")
+        studio.page.fill("#key", made.stdout.strip())
+        studio.page.keyboard.press("Enter")
+        studio.until("document.querySelectorAll('#suggestions button').length > 0", "the model")
+        studio.start()
+        studio.page.reload()
+        studio.until("window.studio?.take?.showing.shown >= 0", "the take after the reload")
+        studio.page.click("#to-takes")
+        studio.until("document.querySelectorAll('#cards .still img').length > 0", "a still")
+        assert all("401" in complaint for complaint in studio.complaints)
+        studio.page.click("#to-studio")
+        studio.page.click("#stop")
+        studio.until("!window.studio.take.live", "the end")
