@@ -16,6 +16,7 @@ from models.errors import EngineError
 from service.commands.access_options import DescribeOptions, KeyCreateOptions, KeyListOptions, KeyRevokeOptions
 from service.commands.failures import ExitCode, describe
 from service.commands.options import (
+    BatchOptions,
     BenchOptions,
     ConfigOptions,
     DoctorOptions,
@@ -26,6 +27,7 @@ from service.commands.options import (
     OptionError,
     RecordOptions,
     ReplayOptions,
+    ServeOptions,
     SessionListOptions,
     SessionOptions,
     StreamOptions,
@@ -53,8 +55,8 @@ app.add_typer(keys_app, name="keys")
 
 
 @app.command()
-@takes(ConfigOptions)
-def serve(options: ConfigOptions) -> None:
+@takes(ServeOptions)
+def serve(options: ServeOptions) -> None:
     """Start the service: a worker and the web server."""
     from service.commands.serve import run_serve
 
@@ -77,6 +79,15 @@ def stream(options: StreamOptions) -> None:
     from service.commands.stream import run_stream
 
     run_stream(options)
+
+
+@app.command()
+@takes(BatchOptions)
+def batch(options: BatchOptions) -> None:
+    """Make a file of videos through a running service."""
+    from service.commands.batch import run_batch
+
+    run_batch(options)
 
 
 @app.command()

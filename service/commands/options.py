@@ -181,6 +181,23 @@ class LoadOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BatchOptions:
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="JSONL: the body of a POST /v1/videos a line. - is stdin.")
+    ]
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the videos [default: as FILE].")] = None
+    url: Annotated[str, typer.Option(help="Where the service is.")] = "ws://127.0.0.1:8000"
+    api_key: Annotated[str | None, typer.Option(help="The key, where the service asks for one.")] = None
+    name: Annotated[str | None, typer.Option(help="A name for the batch.")] = None
+    priority: Annotated[int, typer.Option(min=-10, max=10, help="Of requests that say none; larger is sooner.")] = 0
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Send it and leave; run it again to fetch.")] = False
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel what is not made yet, and fetch the rest.")] = False
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout, the last for the batch.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BenchOptions(EngineFlags):
     preset: Annotated[str, typer.Option(help="The model.")] = "demo"
     random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
@@ -284,6 +301,13 @@ class ConfigOptions(EngineFlags):
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N [default: auto].")] = None
     config: Annotated[Path | None, typer.Option(help="A TOML file of settings.")] = None
     set: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any setting. Repeat it.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions(ConfigOptions):
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="On Ray: workers and web servers as many as the settings `cluster_...` say.")
+    ] = False
 
 
 def _fast_path(text: str) -> tuple[str, object]:
