@@ -12,8 +12,12 @@ if TYPE_CHECKING:
     from client.client import Session, connect
     from client.connection import ClientOptions
     from client.errors import ClientError
-    from client.requests import Media, Place, PromptChange
+    from client.library import Client
+    from client.requests import Adapter, Delivery, Media, Model, Place, PromptChange
+    from client.sync_library import Client as SyncClient
+    from client.take import Frame, Take
     from client.video import VideoWriter
+    from client.video_values import Video, VideoOptions
     from models.errors import EngineError
     from models.generator import Generator
     from models.journal import Journal, WeightedPrompt
@@ -23,17 +27,26 @@ if TYPE_CHECKING:
 __version__: str
 
 __all__ = [
+    "Adapter",
     "Block",
+    "Client",
     "ClientError",
     "ClientOptions",
+    "Delivery",
     "EngineError",
+    "Frame",
     "Generator",
     "Journal",
     "Media",
+    "Model",
     "Place",
     "PromptChange",
     "Session",
     "Stream",
+    "SyncClient",
+    "Take",
+    "Video",
+    "VideoOptions",
     "VideoWriter",
     "WeightedPrompt",
     "__version__",
@@ -43,17 +56,26 @@ __all__ = [
 
 _HOMES = MappingProxyType(
     {
+        "Adapter": "client.requests",
         "Block": "models.stream",
+        "Client": "client.library",
         "ClientError": "client.errors",
         "ClientOptions": "client.connection",
+        "Delivery": "client.requests",
         "EngineError": "models.errors",
+        "Frame": "client.take",
         "Generator": "models.generator",
         "Journal": "models.journal",
         "Media": "client.requests",
+        "Model": "client.requests",
         "Place": "client.requests",
         "PromptChange": "client.requests",
         "Session": "client.client",
         "Stream": "models.stream",
+        "SyncClient": "client.sync_library:Client",
+        "Take": "client.take",
+        "Video": "client.video_values",
+        "VideoOptions": "client.video_values",
         "VideoWriter": "client.video",
         "WeightedPrompt": "models.journal",
         "connect": "client.client",
@@ -67,7 +89,8 @@ def __getattr__(name: str) -> object:
         return metadata.version("longtake")
     if name not in _HOMES:
         raise AttributeError(f"longtake has no {name!r}; its names are {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
+    module, _, other = _HOMES[name].partition(":")
+    return getattr(import_module(module), other or name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from client.errors import ProtocolViolation
-from service.media import FragmentError, decode_fragment
 from service.protocol.server import ChunkMetadata
 
 LOSSLESS_FORMATS = frozenset({"png", "raw"})
@@ -90,6 +89,9 @@ class Chunk:
         return np.stack(pictures) if pictures else self._nothing()
 
     def _decoded_fragment(self) -> Pixels:
+        # Here, so that who never sees a fragment does not wait for the video library.
+        from service.media import FragmentError, decode_fragment
+
         if not self.num_frames:
             return self._nothing()
         try:

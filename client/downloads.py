@@ -44,7 +44,8 @@ async def _fetch(server: Server, path: str, file: BinaryIO, *, bar: "tqdm[NoRetu
         try:
             answer = await server.open(Ask(path, headers=headers))
             tag = answer.headers.get("ETag")
-            return await asyncio.to_thread(_read, answer, file, bar=bar)
+            await asyncio.to_thread(_read, answer, file, bar=bar)
+            break
         except (ConnectFailed, HTTPException, ConnectionError, TimeoutError):
             if number == _ATTEMPTS - 1:
                 raise

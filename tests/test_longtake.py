@@ -33,6 +33,7 @@ def test_unknown_name_says_what_there_is() -> None:
 
 
 def test_client_names_import_no_torch() -> None:
-    code = "import sys, longtake; longtake.connect, longtake.Media; print('torch' in sys.modules)"
+    names = "longtake.connect, longtake.Media, longtake.Client, longtake.SyncClient, longtake.Video"
+    code = f"import sys, longtake; {names}; print('torch' in sys.modules or 'fastapi' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.strip() == "False"

@@ -9,7 +9,17 @@ FORBIDDEN = ["torch", "fastapi", "starlette", "uvicorn", "models", "cache", "ser
 
 
 @pytest.mark.parametrize(
-    "module", ["client.client", "client.sync", "client.load", "client.stream", "client.report", "client.video"]
+    "module",
+    [
+        "client.client",
+        "client.library",
+        "client.sync_library",
+        "client.sync",
+        "client.load",
+        "client.stream",
+        "client.report",
+        "client.video",
+    ],
 )
 def test_import_loads_neither_torch_nor_the_web_framework(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {FORBIDDEN} if name in sys.modules])"

@@ -1,7 +1,10 @@
 """Recorder and TakeFiles: what is asked for is written, nothing else, and paths are checked first."""
 
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -46,11 +49,29 @@ def test_first_file_is_closed_if_the_second_cannot_be_opened(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("name", ["video", "hashes", "journal"])
 def test_paths_are_checked(tmp_path: Path, name: str) -> None:
-    TakeFiles(**{name: tmp_path / "new"}).check()
+    def files(path: Path) -> TakeFiles:
+        return replace(TakeFiles(), **{name: path})  # type: ignore[arg-type]
+
+    files(tmp_path / "new").check()
     with pytest.raises(FileNotFoundError, match="a folder that exists"):
-        TakeFiles(**{name: tmp_path / "no" / "new"}).check()
+        files(tmp_path / "no" / "new").check()
     with pytest.raises(IsADirectoryError, match="the path of a file"):
-        TakeFiles(**{name: tmp_path}).check()
+        files(tmp_path).check()
+
+
+def test_a_prompt_is_a_chapter_of_the_video_and_the_comment_says_what_made_it(tmp_path: Path) -> None:
+    path = tmp_path / "take.mp4"
+    taking = Recorder(TakeFiles(video=path, comment="made here"), width=96, height=64, fps=16, frames=36)
+    with taking:
+        for number, title in enumerate(["a red ball", "a red ball", "snow"]):
+            taking.chapter(title, pts=number * 0.75)
+            taking.store(np.zeros((12, 64, 96, 3), dtype=np.uint8), sha256="", pts=number * 0.75)
+    with av.open(str(path)) as container:
+        chapters = [
+            (chapter["start"] * chapter["time_base"], chapter["metadata"]["title"]) for chapter in container.chapters()
+        ]
+        assert container.metadata["comment"] == "made here"
+    assert chapters == [(0, "a red ball"), (Fraction(3, 2), "snow")]
 
 
 def test_sentences_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,11 +30,14 @@ async def test_frames_come_one_by_one_with_their_times() -> None:
             await peer.chunk(sequence, started_event_ids=("e",) if sequence else ())
         await peer.done(2, "completed")
 
-    async with fake_server(script) as server, Client(server.url, "secret", QUICK) as client:
-        async with client.session("a red ball", seconds=1.5, media=Media(format="raw")) as take:
-            frames = [frame async for frame in take]
-            assert take.done is not None
-            assert (take.id, take.info.fps) == ("s1", FPS)
+    async with (
+        fake_server(script) as server,
+        Client(server.url, "secret", QUICK) as client,
+        client.session("a red ball", seconds=1.5, media=Media(format="raw")) as take,
+    ):
+        frames = [frame async for frame in take]
+        assert take.done is not None
+        assert (take.id, take.info.fps) == ("s1", FPS)
     assert [frame.number for frame in frames] == list(range(2 * FRAMES))
     assert [frame.pts for frame in frames] == [number / FPS for number in range(2 * FRAMES)]
     assert np.array_equal(frames[FRAMES + 3].numpy(), pictures(1)[3])
@@ -64,9 +67,11 @@ async def test_what_was_taken_back_is_not_handed_out() -> None:
 
 
 async def test_whole_blocks_can_be_had_instead() -> None:
-    async with fake_server(whole_take) as server:
-        async with Client(server.url, options=QUICK).session("a red ball", seconds=3.0, pacing="none") as take:
-            assert [chunk.sequence async for chunk in take.chunks()] == [0, 1, 2, 3]
+    async with (
+        fake_server(whole_take) as server,
+        Client(server.url, options=QUICK).session("a red ball", seconds=3.0, pacing="none") as take,
+    ):
+        assert [chunk.sequence async for chunk in take.chunks()] == [0, 1, 2, 3]
 
 
 Verb = Callable[[Take], object]
@@ -138,6 +143,7 @@ async def test_a_take_that_ends_badly_says_so() -> None:
         await peer.fail("worker_died")
 
     async with fake_server(script) as server, Client(server.url, options=QUICK).session("a red ball") as take:
+        for _ in range(FRAMES):
+            assert (await anext(take)).numpy().shape == (HEIGHT, WIDTH, 3)
         with pytest.raises(SessionFailed, match="worker_died"):
-            async for frame in take:
-                assert frame.numpy().shape == (HEIGHT, WIDTH, 3)
+            await anext(take)
