@@ -200,8 +200,8 @@ async def test_the_command_and_its_exit_codes(tmp_path: Path, capsys: pytest.Cap
         file.write_bytes(b'{"prompt": ""}')
         with pytest.raises(OptionError, match="another file"):
             await asyncio.to_thread(run_batch, options)
+        wrong = BatchOptions(file=file, out=tmp_path / "third", url=server.url)
         with pytest.raises(RequestRefused) as refused:
-            wrong = BatchOptions(file=file, out=tmp_path / "third", url=server.url)
             await asyncio.to_thread(run_batch, wrong)
         assert describe(refused.value).exit_code == 2
 

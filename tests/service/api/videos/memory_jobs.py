@@ -60,6 +60,10 @@ class MemoryJobs:
     async def change(self, job: str, **changes: object) -> None:
         await self._change(job, **changes)
 
+    async def cancel_all(self) -> None:
+        for job in [job.id for job in self.jobs.values() if not job.status.terminal]:
+            await self._change(job, status=JobStatus.CANCELLED)
+
     async def _change(self, job: str, **changes: object) -> None:
         self.now += 1
         before = self.jobs[job]
