@@ -17,6 +17,7 @@ from service.outbound.addresses import Address
 from service.outbound.targets import Target
 
 _PIECE = 1 << 16
+_READ = 1 << 14
 _MOST_HEAD_BYTES = 16384
 
 
@@ -101,7 +102,7 @@ async def _read_answer(connection: h11.Connection, reader: asyncio.StreamReader,
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
-            connection.receive_data(await reader.read(_PIECE))
+            connection.receive_data(await reader.read(_READ))
         elif isinstance(event, h11.Response):
             head = event
             _check_length(_headers_of(head), max_bytes)
