@@ -22,11 +22,14 @@ from service.api.worker_client import WorkerClient, WorkerState
 from service.config import ServiceConfig, store_folder
 from service.crew import Crew
 from service.errors import ConfigError
+from service.gpu.nvml import open_nvml
+from service.gpu.watch import GpuWatch
 from service.ipc import IpcError
 from service.store.keeper import keep_held, keep_swept
 from service.store.retention import Retention
 from service.store.store import SessionStore, StoreOptions
 from service.supervisor import DEFAULT_LOADER
+from service.telemetry.logs import configure_logs
 
 logger = logging.getLogger(__name__)
 
@@ -45,8 +48,7 @@ def run_service(config: ServiceConfig, *, loader: str = DEFAULT_LOADER) -> int:
     Args:
         loader: `module:function` that makes the engine, in the worker's process.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    configure_logs(config.log_format, level=config.log_level, process="api")
     try:
         with listen(config.host, config.port) as listener:
             return asyncio.run(_serve(config, listener, loader=loader))
@@ -121,6 +123,7 @@ async def _serve_with(store: SessionStore, config: ServiceConfig, listener: sock
     address = page_address(listener)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     supervising = asyncio.create_task(crew.run())
+    watching = asyncio.create_task(watch_gpus(crew, config))
     announcing = asyncio.create_task(_announce(client, address))
     jobs = asyncio.create_task(making.run())
     accounts = asyncio.create_task(keep_accounts(app.state.api.services, app.state.api.connections))
@@ -132,10 +135,18 @@ async def _serve_with(store: SessionStore, config: ServiceConfig, listener: sock
         announcing.cancel()
         await making.stop()
         accounts.cancel()
-        await asyncio.gather(jobs, accounts, return_exceptions=True)
+        watching.cancel()
+        await asyncio.gather(jobs, accounts, watching, return_exceptions=True)
         await crew.stop()
         asked = await supervising
     return ServiceExit.ASKED if asked else ServiceExit.LOST
+
+
+async def watch_gpus(crew: Crew, config: ServiceConfig) -> None:
+    """Until it is cancelled; at once, where the engine is on no GPU or none can be watched."""
+    events = open_nvml() if config.gpu_watch and config.device != "cpu" else None
+    if events is not None:
+        await GpuWatch(events, crew, interval=config.gpu_watch_interval, settle=config.gpu_settle_seconds).run()
 
 
 async def _announce(client: WorkerClient, address: str) -> None:

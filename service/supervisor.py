@@ -15,10 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from service.api.worker_client import WorkerClient, WorkerState
+from service.api.worker_link import Host
 from service.channel import ApiChannel, ChannelLimits, Endpoints, remove_abandoned
 from service.config import ServiceConfig, model_folder, store_folder
-from service.ipc import Command, Event
+from service.ipc import Command, Event, Facts, Ready
 from service.worker.settings import ExitCode, LoadSettings, WorkerSettings, settings_to_json
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,8 @@ class _Link:
     channel: ApiChannel
     process: asyncio.subprocess.Process
     poll_interval: float
-    client: WorkerClient
+    client: Host
+    on_ready: Callable[[Facts], None]
 
     async def send(self, command: Command) -> None:
         await self.channel.send(command)
@@ -66,6 +67,8 @@ class _Link:
         event = await self.channel.receive(min(timeout, self.poll_interval))
         if event is None and ended is not None:
             self.client.lose(describe_exit(ended), link=self)
+        if isinstance(event, Ready):
+            self.on_ready(event.facts)
         return event
 
 
@@ -73,7 +76,7 @@ class Supervisor:
     def __init__(
         self,
         config: ServiceConfig,
-        client: WorkerClient,
+        client: Host,
         *,
         loader: str = DEFAULT_LOADER,
         is_last: Callable[[], bool] = lambda: True,
@@ -92,6 +95,11 @@ class Supervisor:
             delay_max=config.worker_restart_delay_max,
         )
         self._stopping = asyncio.Event()
+        self._link: _Link | None = None
+        self.gpu: str | None = None
+        """The GPU that the worker last had, by its UUID."""
+        self.fenced = False
+        """No other worker is started: its GPU is not to be used."""
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> bool:
@@ -102,9 +110,9 @@ class Supervisor:
         """
         if abandoned := await asyncio.to_thread(remove_abandoned):
             logger.info("%d folders of killed servers are removed", abandoned)
-        while True:
+        while not self.fenced:
             code = await self._run_once()
-            if self._stopping.is_set() or self._client.state is WorkerState.DRAINING:
+            if self._stopping.is_set() or self._client.stopping:
                 return True  # a worker that was asked to end is not started again
             if code == ExitCode.REFUSED:
                 logger.error("the worker cannot be started: %s", self._client.loss)
@@ -117,6 +125,25 @@ class Supervisor:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), delay)
                 return True
+        return self._give_up()
+
+    @property
+    def running(self) -> bool:
+        """There is a process, whatever state it is in."""
+        return self._process is not None
+
+    def _on_ready(self, facts: Facts) -> None:
+        self.gpu = facts.device_uuid or self.gpu
+
+    def replace(self, reason: str) -> None:
+        """The worker is not to be trusted any more: it counts as lost, and another is started."""
+        if self._link is not None:
+            self._client.lose(reason, kind="gpu_fault", link=self._link)
+
+    def fence(self, reason: str) -> None:
+        """The worker's GPU is not to be trusted any more: it counts as lost, and no other is started."""
+        self.fenced = True
+        self.replace(reason)
 
     def _give_up(self) -> bool:
         if self._is_last():
@@ -145,9 +172,10 @@ class Supervisor:
                     process.terminate()
                 assert process.stdin is not None, "its standard input is a pipe"
                 process.stdin.write(settings_to_json(settings))
-                link = _Link(channel, process, config.worker_poll_interval, self._client)
-                await self._client.serve(link)
+                self._link = _Link(channel, process, config.worker_poll_interval, self._client, self._on_ready)
+                await self._client.serve(self._link)
             finally:
+                self._link = None
                 code = await _end(process, config.worker_stop_timeout)
                 self._process = None
         return code
@@ -216,6 +244,10 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         poll_interval=config.worker_poll_interval,
         media_timeout=config.block_deadline,
         drain_timeout=config.drain_timeout,
+        log_format=config.log_format,
+        log_level=config.log_level,
+        telemetry_endpoint=config.telemetry_endpoint,
+        telemetry_share=config.telemetry_share,
     )
 
 

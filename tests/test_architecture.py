@@ -52,7 +52,7 @@ ROOMS: tuple[Room, ...] = (
     room("service.latent_files", "service.errors"),
     # What H.264 and MP4 ask for, for all who write or read them: worker, jobs and client.
     room("service.media", "service.media av numpy"),
-    room("service.store", "service.store service.latent_files service.errors sqlalchemy alembic"),
+    room("service.store", "service.store service.latent_files service.errors sqlalchemy alembic psycopg"),
     # Who asks and what it may: keys are rows of the store; the web framework is the API's affair.
     room("service.access", "service.access service.config service.errors service.store sqlalchemy"),
     # Batch jobs: rows and files, and the sessions of the worker that make them; the web framework is the API's affair.
@@ -70,17 +70,20 @@ ROOMS: tuple[Room, ...] = (
     room("service.outbound", "service.outbound service.config service.errors h11"),
     # The interface as documents: the wire's own models, and JSON.
     room("service.documents", f"{WIRE} service.documents pydantic"),
+    # The log is the standard library's. The one file that knows OpenTelemetry is imported where traces are wanted.
+    room("service.telemetry", "service.telemetry service.errors"),
+    room("service.telemetry.otel", "service.telemetry opentelemetry"),
     room("service.channel", "service.ipc service.errors msgspec zmq"),
     room(
         "service.api",
-        f"{WIRE} service.api service.access service.documents service.config service.ipc service.channel service.store"
-        " service.jobs service.hooks service.outbound service.uploads service.latent_files fastapi starlette"
-        " python_multipart pydantic uvicorn websockets prometheus_client",
+        f"{WIRE} service.api service.access service.telemetry service.documents service.config service.ipc"
+        " service.channel service.store service.jobs service.hooks service.outbound service.uploads"
+        " service.latent_files fastapi starlette python_multipart pydantic uvicorn websockets prometheus_client",
     ),
     room(
         "service.worker",
-        "service.worker service.errors service.config service.ipc service.channel service.latent_files models cache"
-        " service.media torch numpy PIL msgspec",
+        "service.worker service.errors service.telemetry service.config service.ipc service.channel"
+        " service.latent_files service.media models cache torch numpy PIL msgspec",
         never="models.train asyncio",
     ),
     room(
@@ -88,6 +91,15 @@ ROOMS: tuple[Room, ...] = (
         "service.api.worker_client service.worker.settings service.config service.ipc service.channel",
     ),
     room("service.crew", "service.supervisor service.api.worker_client service.config"),
+    # What knows NVIDIA's management library is one file, which imports it when it is used.
+    room("service.gpu", "service.gpu"),
+    room("service.gpu.nvml", "service.gpu pynvml"),
+    # The only room that knows Ray, which is an extra.
+    room(
+        "service.cluster",
+        "service.cluster service.api service.config service.errors service.ipc service.store service.launch"
+        " service.supervisor fastapi ray",
+    ),
     room("service.launch", "service uvicorn", never="service.commands service.cli"),
     room("service.commands", "service models client torch numpy tqdm typer", never="service.cli"),
     room("service.cli", f"{WIRE} service.commands client.errors models.errors typer"),
@@ -112,7 +124,7 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("positional", "service/worker/engine.py::Engine.take_back"): "as above",
     ("positional", "service/commands/generate.py::Engine.restore"): "as restore",
 }
-PRINTING = ("service/commands/", "service/cli.py", "models/train/")
+PRINTING = ("service/commands/", "service/cli.py", "models/train/", "client/examples/")
 
 RULES: tuple[Callable[[Source], list[Finding]], ...] = (
     rules.check_file_length,
@@ -191,6 +203,7 @@ def test_dependencies_are_those_that_are_used() -> None:
         "pyzmq": "zmq",
         "python-multipart": "python_multipart",
         "prometheus-client": "prometheus_client",
+        "nvidia-ml-py": "pynvml",
         "huggingface-hub": "huggingface_hub",
     }
     declared = {names.get(name, name) for name in _declared()}

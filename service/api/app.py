@@ -12,6 +12,7 @@ from service.api.documents_routes import describe
 from service.api.entrance import Entrance
 from service.api.http_routes import ApiState, http_routes, installed_version
 from service.api.metrics import HttpMeter, Metrics
+from service.api.observing import Observing
 from service.api.page import page_routes
 from service.api.pictures import PICTURES_PATH, Pictures, picture_routes
 from service.api.problem import add_problem_handlers, problem_response
@@ -37,6 +38,7 @@ from service.outbound.fetching import outbound_of
 from service.protocol import SUBPROTOCOL
 from service.store.store import SessionStore
 from service.store.webhooks import WebhookBook
+from service.telemetry.tracing import tracing_to
 from service.uploads.checking import FileCheck
 
 REALTIME_PATH = "/v1/realtime/video"
@@ -56,6 +58,9 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
         pictures=Pictures(config),
         desk=Desk(store.keys, config),
         quotas=Quotas(store.keys),
+        tracing=tracing_to(
+            config.telemetry_endpoint, share=config.telemetry_share, process="api", version=installed_version()
+        ),
         hooks=hooks_of(config),
     )
     state = ApiState(services)
@@ -121,3 +126,4 @@ def _guard(app: FastAPI, services: Services) -> None:
     app.add_middleware(Entrance, desk=services.desk, config=config)
     app.add_middleware(Reception, config=config, own_bounds=own_bounds)
     app.add_middleware(HttpMeter, metrics=services.metrics)
+    app.add_middleware(Observing, tracing=services.tracing)

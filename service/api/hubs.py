@@ -9,17 +9,21 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from dataclasses import replace
 
 from service.access.principal import Principal
 from service.api.audience import Listener
 from service.api.hub import SessionHub
 from service.api.opening import Opening
 from service.api.prompting import latest_prompt, start_through_hooks
+from service.api.saying import say_prompts
 from service.api.services import Services
 from service.api.taking_over import session_ended, take_over, token_invalid
 from service.errors import ErrorCode, SessionError
 from service.protocol.client import SessionJoin, SessionResume, SessionStart
 from service.store.failures import SessionLive, SessionUnknown
+from service.telemetry.ids import TRACEPARENT, bind, bound
+from service.telemetry.tracing import Span
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +33,7 @@ class Hubs:
         self._services = services
         self._hubs: dict[str, SessionHub] = {}
         self._closing: set[SessionHub] = set()
+        self._spans: dict[str, Span] = {}
         self._unheard: dict[str, SessionHub] = {}
         """Sessions that have ended, whose director may not have heard all of it."""
         self._too_late: dict[str, asyncio.TimerHandle] = {}
@@ -55,6 +60,7 @@ class Hubs:
         picture = self._services.pictures.get(message.picture_id, principal.tenant) if message.picture_id else None
         said, notes = await start_through_hooks(message, principal, hooks=self._services.hooks)
         name = uuid.uuid4().hex
+        say_prompts(self._services.config, name, said)
         return self._add(Opening(session=name, message=said, principal=principal, picture=picture, notes=notes))
 
     async def resume(self, message: SessionResume, principal: Principal) -> SessionHub:
@@ -165,12 +171,20 @@ class Hubs:
             logger.warning("%d sessions did not end in time", len(self._hubs))
 
     def _add(self, opening: Opening) -> SessionHub:
-        hub = self._hubs[opening.session] = SessionHub(opening, self._services, on_end=self._ended)
+        name, model = opening.session, opening.message.model
+        attributes = {"longtake.session": name, "gen_ai.request.model": model}
+        parent = bound().get(TRACEPARENT, "")
+        span = self._spans[name] = self._services.tracing.begin("session", parent=parent, attributes=attributes)
+        opening = replace(opening, traceparent=span.traceparent)
+        bind(session=name, traceparent=span.traceparent)
+        hub = self._hubs[name] = SessionHub(opening, self._services, on_end=self._ended)
         hub.interactions.latest = latest_prompt(opening)
         return hub
 
     def _ended(self, hub: SessionHub) -> None:
         """It lives no more; its connections still hear its last words from it."""
+        if (span := self._spans.pop(hub.session, None)) is not None:
+            span.end()
         if self._hubs.pop(hub.session, None) is not None:
             self._closing.add(hub)
             hub.on_closed(self._closing.discard)

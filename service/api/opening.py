@@ -27,6 +27,8 @@ class Opening:
     message: SessionStart
     principal: Principal
     picture: bytes | None = None
+    traceparent: str = ""
+    """The trace that it belongs to, where one is kept."""
     record: SessionRecord | None = None
     course: StoredCourse | None = None
     made_again: int | None = None
@@ -73,7 +75,7 @@ def first_start(opening: Opening, config: ServiceConfig, *, credits: int) -> ipc
     asked = opening.message.max_seconds
     limit = config.max_seconds if asked is None else asked
     start = translate.start_command(opening.message, opening.session, credits=credits, max_seconds=limit)
-    start = ipc.changed(start, picture=opening.picture)
+    start = ipc.changed(start, picture=opening.picture, traceparent=opening.traceparent)
     if opening.record is None or opening.course is None:
         return start
     return again(start, seed=opening.record.seed, course=translate.course_of(opening.course, ()), take=None)

@@ -16,6 +16,7 @@ from service.api.worker_client import WorkerClient
 from service.config import ServiceConfig
 from service.hooks import PromptHooks
 from service.store.store import SessionStore
+from service.telemetry.tracing import Tracing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,5 +29,6 @@ class Services:
     pictures: Pictures
     desk: Desk
     quotas: Quotas
+    tracing: Tracing
     hooks: PromptHooks
     clock: Callable[[], float] = field(default=time.monotonic)

@@ -14,6 +14,7 @@ from service.api.hub import SessionHub
 from service.api.interactions import Acceptance
 from service.api.prompting import interaction_through_hooks, texts_of, write_notes
 from service.api.reply import Reply
+from service.api.saying import say_prompts
 from service.api.services import Services
 from service.errors import ErrorCode, ProtocolError
 from service.protocol.client import (
@@ -74,6 +75,7 @@ async def _interact(hub: SessionHub, listener: Listener, message: SessionInterac
     if hub.interactions.accept(message) is Acceptance.RETRY:
         listener.tell(Reply(InteractionQueued(event_id=message.event_id)))
         return
+    say_prompts(services.config, hub.session, said)
     hub.interactions.latest = texts_of(said)
     await write_notes(hub, notes, services=services)
     await hub.orders.give(translate.interact_command(said, hub.session))

@@ -6,11 +6,14 @@ It knows nothing of what they are used for. Invariant: a name is in one group on
 from pydantic import ConfigDict
 
 from service.config.access import Access
+from service.config.cluster import Cluster
 from service.config.engine import Engine
+from service.config.gpu import Gpu
 from service.config.hooks import Hooks
 from service.config.jobs import Jobs
 from service.config.limits import Limits
 from service.config.listening import Listening
+from service.config.observing import Observing
 from service.config.outbound import Outbound
 from service.config.reception import Reception
 from service.config.sessions import Sessions
@@ -22,10 +25,13 @@ from service.config.worker import Worker
 
 
 class ServiceConfig(
+    Observing,
+    Cluster,
     Outbound,
     Hooks,
     Videos,
     Jobs,
+    Gpu,
     Worker,
     Storage,
     Timeouts,

@@ -37,6 +37,8 @@ class Start(Message, frozen=True, kw_only=True):
     """With `course`: begin this take at its end."""
     background: bool = False
     """A job: beside the sessions that `max_sessions` counts, and made only in the gaps that they leave."""
+    traceparent: str = ""
+    """The W3C context of the trace that it belongs to, "" where none is kept."""
 
 
 class Interact(Message, frozen=True, kw_only=True):

@@ -16,10 +16,14 @@ from typing import BinaryIO, NoReturn
 
 from models.errors import EngineError
 from service.channel import WorkerChannel
+from service.errors import ConfigError
 from service.ipc import Dead, IpcError, Ready
+from service.telemetry.logs import configure_logs
+from service.telemetry.tracing import tracing_to
 from service.worker.heartbeat import HeartbeatThread, device_bytes, watch_parent
-from service.worker.loop import Loop
+from service.worker.loop import Channel, Loop
 from service.worker.settings import ExitCode, WorkerSettings, settings_from_json
+from service.worker.tracing import TracedChannel
 from service.worker.warmup import load_engine, warm_up
 
 logger = logging.getLogger(__name__)
@@ -37,15 +41,30 @@ def main(pipe: BinaryIO) -> ExitCode:
     except ValueError as error:
         logger.error("expected one line of settings: %s", error)
         return ExitCode.REFUSED
+    configure_logs(settings.log_format, level=settings.log_level, process="worker")
     watch_parent(pipe.fileno(), on_death=_orphaned)
     channel = WorkerChannel(settings.endpoints, settings.channel)
     try:
-        return serve(settings, channel)
+        return _serve_traced(settings, channel)
     finally:
         channel.close()
 
 
-def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
+def _serve_traced(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
+    if settings.telemetry_endpoint is None:
+        return serve(settings, channel)
+    try:
+        tracing = tracing_to(settings.telemetry_endpoint, share=settings.telemetry_share, process="worker")
+    except ConfigError as error:
+        logger.error("cannot trace: %s", error)
+        return ExitCode.REFUSED
+    try:
+        return serve(settings, TracedChannel(channel, tracing))
+    finally:
+        tracing.close()
+
+
+def serve(settings: WorkerSettings, channel: Channel) -> ExitCode:
     """Run the worker; whatever goes wrong is turned into last words and an exit code."""
     try:
         _run(settings, channel)
@@ -63,7 +82,7 @@ def serve(settings: WorkerSettings, channel: WorkerChannel) -> ExitCode:
         return ExitCode.FAILED
 
 
-def _run(settings: WorkerSettings, channel: WorkerChannel) -> None:
+def _run(settings: WorkerSettings, channel: Channel) -> None:
     engine = load_engine(settings)
     facts = warm_up(engine, threads=settings.threads, budget_bytes=settings.memory_budget_bytes)
     logger.info("memory for %d streams: %s", facts.max_streams, facts.plan)
@@ -82,7 +101,7 @@ def _run(settings: WorkerSettings, channel: WorkerChannel) -> None:
         heartbeat.stop()
 
 
-def _last_words(channel: WorkerChannel, code: str, message: str) -> None:
+def _last_words(channel: Channel, code: str, message: str) -> None:
     try:
         channel.send(Dead(code=code, message=message))
     except IpcError as error:
@@ -104,5 +123,5 @@ def _leave_at_once(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s worker %(levelname)s %(message)s")
+    configure_logs("text", process="worker")
     sys.exit(main(sys.stdin.buffer))

@@ -6,6 +6,7 @@ needs neither the environment nor the settings library. Unknown and missing fiel
 
 from enum import IntEnum
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -81,6 +82,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     media_timeout: float
     """Seconds that the loop may wait for an encoder thread."""
     drain_timeout: float
+    log_format: Literal["text", "json"] = "text"
+    log_level: str = "info"
+    telemetry_endpoint: str | None = None
+    """Where traces are sent; None: nowhere."""
+    telemetry_share: float = 1.0
 
     @property
     def endpoints(self) -> Endpoints:
