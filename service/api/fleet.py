@@ -26,6 +26,9 @@ class WorkerState(Enum):
 
 
 class Fleet:
+    loss: str
+    """Of the last worker that was lost, while no other was started since."""
+
     def __init__(self, config: ServiceConfig, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
@@ -35,7 +38,8 @@ class Fleet:
         self._changed = asyncio.Event()
         self.losses: Counter[LossKind] = Counter()
         self.loss = ""
-        """Of the last worker that was lost, while no other was started since."""
+        self.fenced_gpus = 0
+        """GPUs that are used no more, for a fault that a restart does not mend."""
 
     @property
     def state(self) -> WorkerState:
@@ -47,6 +51,10 @@ class Fleet:
         if len(self._seats):
             return WorkerState.LOADING
         return WorkerState.LOST if self.loss else WorkerState.ABSENT
+
+    @property
+    def stopping(self) -> bool:
+        return self._draining
 
     @property
     def ready(self) -> bool:

@@ -38,8 +38,8 @@ class WorkerClient(Fleet):
         )
         self._background = Background(limit=config.max_jobs, patience=config.answer_timeout, send=self._send)
         self._looked_at = clock()
-        self.late_chunks = 0
-        """Chunks that were finished after they were due."""
+        self.chunks = self.late_chunks = 0
+        """Chunks that came, and those of them that were finished after they were due."""
 
     # What the rest of the API asks
 
@@ -280,6 +280,7 @@ class WorkerClient(Fleet):
             self._forget(event.session)
         session.begun |= isinstance(event, ipc.Started)
         if isinstance(event, ipc.Chunk):
+            self.chunks += 1
             self.late_chunks += event.lead_seconds < 0
         if session.listener is not None:
             session.listener.deliver(event)

@@ -9,9 +9,9 @@ from service import ipc
 from service.errors import ErrorCode
 
 SessionCommand = ipc.Interact | ipc.Credit | ipc.Control | ipc.Playback | ipc.Rewind | ipc.Stop
-LossKind = Literal["ended", "silent", "hung", "faulty", "deaf"]
+LossKind = Literal["ended", "silent", "hung", "faulty", "deaf", "gpu_fault"]
 """Why a worker was lost: its process ended, it said nothing, its block took too long, it could not be understood, it
-took no commands."""
+took no commands, or its GPU reported a fault."""
 
 
 class WorkerLink(Protocol):
@@ -20,6 +20,24 @@ class WorkerLink(Protocol):
     async def send(self, command: ipc.Command) -> None: ...
 
     async def receive(self, timeout: float) -> ipc.Event | None: ...
+
+
+class Host(Protocol):
+    """Whoever talks to the starts of one supervised worker; the API's `WorkerClient` is one."""
+
+    @property
+    def loss(self) -> str: ...
+
+    @property
+    def stopping(self) -> bool:
+        """No other start is wanted."""
+
+    async def serve(self, link: WorkerLink) -> None:
+        """One start, until it is lost."""
+
+    def lose(self, reason: str, *, kind: LossKind = "ended", link: WorkerLink | None = None) -> None: ...
+
+    def give_up(self) -> None: ...
 
 
 class Listener(Protocol):

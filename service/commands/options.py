@@ -204,6 +204,8 @@ class BenchOptions(EngineFlags):
     blocks: Annotated[int, typer.Option(help="Blocks that are measured.")] = 60
     warmup: Annotated[int, typer.Option(help="Blocks that are made before.")] = 6
     switch_every: Annotated[int, typer.Option(help="Blocks from one prompt change to the next.")] = 10
+    starts: Annotated[int, typer.Option(help="Streams whose first chunk is measured.")] = 5
+    compare: Annotated[Path | None, typer.Option(metavar="OLD.json", help="An earlier run's output.")] = None
     format: Annotated[str, typer.Option(help="How frames are encoded: jpeg, webp, png, raw or m4s.")] = "jpeg"
     threads: Annotated[int, typer.Option(help="Threads for one operation; part of what a picture depends on.")] = 1
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
@@ -306,7 +308,7 @@ class ConfigOptions(EngineFlags):
 @dataclass(frozen=True, slots=True)
 class ServeOptions(ConfigOptions):
     cluster: Annotated[
-        bool, typer.Option("--cluster", help="On Ray: workers and web servers as many as the settings `cluster_...` say.")
+        bool, typer.Option("--cluster", help="On Ray, with as many workers as `cluster_workers` says.")
     ] = False
 
 

@@ -9,13 +9,17 @@ from collections.abc import Iterator, Sequence
 
 import typer
 
-from service.commands.options import ConfigOptions, OptionError
+from service.commands.options import ConfigOptions, OptionError, ServeOptions
 from service.config import ServiceConfig, load_config
 
 
-def run_serve(options: ConfigOptions) -> None:
+def run_serve(options: ServeOptions) -> None:
     """Serve until a signal comes; leave with the service's exit code."""
     config = config_of(options)
+    if options.cluster:
+        from service.cluster.app import run_cluster
+
+        raise typer.Exit(run_cluster(config))
     from service.launch import run_service
 
     raise typer.Exit(run_service(config))

@@ -13,7 +13,7 @@ from sqlite3 import Connection as SqliteConnection
 from typing import IO
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.errors import ConfigError
@@ -60,16 +60,19 @@ def open_database(folder: Path, *, busy_timeout: float, read_only: bool = False,
 def _open_server(url: str, *, busy_timeout: float) -> Engine:
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() != _SERVER:
-            raise ConfigError(f"store_url is a postgresql+psycopg:// address, not {parsed.get_backend_name()}://")
+        if parsed.drivername != f"{_SERVER}+psycopg":
+            raise ConfigError(f"store_url is a postgresql+psycopg:// address, not {parsed.drivername}://")
+        import psycopg
+
         return create_engine(
             parsed,
+            module=psycopg,
             pool_pre_ping=True,
             pool_timeout=busy_timeout,
             isolation_level="REPEATABLE READ",
             connect_args={"connect_timeout": max(1, round(busy_timeout))},
         )
-    except (ArgumentError, NoSuchModuleError) as error:
+    except ArgumentError as error:
         raise ConfigError(f"store_url cannot be used: {error}") from error
     except ImportError as error:
         raise ConfigError(f"store_url needs the extra `postgres`: {error}") from error
