@@ -1,7 +1,8 @@
 """The workers of one machine: a supervisor each, that end together.
 
 Knows supervisors and devices; nothing of processes or sessions. Invariants: a worker that is lost for good leaves the
-others at work; sessions are told that no other comes only when none is left; on CUDA no two share a device.
+others at work; sessions are told that no other comes only when none is left; on CUDA no two share a device; a GPU that
+is fenced gets no worker again.
 """
 
 import asyncio
@@ -22,6 +23,8 @@ class Crew:
             for number in range(config.workers)
         ]
         self._left = len(self._supervisors)
+        self._over = asyncio.Event()
+        """Nothing is waited for any more: it was asked for, or the last worker was lost without a fenced GPU."""
 
     async def run(self) -> bool:
         """Until `stop` is called (True), or the last worker is lost for good (False). Raises as `Supervisor.run`."""
@@ -34,11 +37,36 @@ class Crew:
         self._left -= 1
         if not asked and self._left:
             logger.error("%d workers are left", self._left)
+        if supervisor.fenced and not asked:
+            # The process stays, not ready, with the reason: it keeps the GPU from being given to somebody else.
+            await self._over.wait()
+        elif not self._left:
+            self._over.set()
         return asked
 
     async def stop(self) -> None:
         """Tells all to end. `run` returns after this."""
+        self._over.set()
         await asyncio.gather(*(supervisor.stop() for supervisor in self._supervisors))
+
+    @property
+    def members(self) -> tuple[Supervisor, ...]:
+        return tuple(self._supervisors)
+
+    def replace(self, gpu: str, reason: str) -> None:
+        """The worker on this GPU is lost, and another is started there."""
+        for supervisor in self._on(gpu):
+            supervisor.replace(reason)
+
+    def fence(self, gpu: str, reason: str) -> None:
+        """The worker on this GPU is lost, and no other is started there."""
+        for supervisor in self._on(gpu):
+            if not supervisor.fenced:
+                self._client.fenced_gpus += 1
+            supervisor.fence(reason)
+
+    def _on(self, gpu: str) -> list[Supervisor]:
+        return [supervisor for supervisor in self._supervisors if supervisor.gpu == gpu]
 
     def _is_last(self) -> bool:
         return self._left == 1

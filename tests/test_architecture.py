@@ -88,7 +88,7 @@ ROOMS: tuple[Room, ...] = (
     ),
     room(
         "service.supervisor",
-        "service.api.worker_client service.worker.settings service.config service.ipc service.channel",
+        "service.api.worker_link service.worker.settings service.config service.ipc service.channel",
     ),
     room("service.crew", "service.supervisor service.api.worker_client service.config"),
     # What knows NVIDIA's management library is one file, which imports it when it is used.

@@ -35,7 +35,8 @@ class ApiState:
         self.worker = services.worker
         self.hubs = Hubs(services)
         self.connections = Connections(services.config.max_connections)
-        self.sockets = Sockets(services.config)
+        refused = services.metrics.sockets_refused
+        self.sockets = Sockets(services.config, on_refused=lambda code: refused.labels(code.value).inc())
         self.started_at = time.monotonic()
         readings = Readings(
             self._gauges,
@@ -67,12 +68,14 @@ class ApiState:
             "places": ("Sessions at once.", worker.places),
             "viewers": ("Connections that watch a session.", self.hubs.viewers),
             "connections_open": ("WebSocket connections.", len(self.connections)),
+            "sockets_open": ("TCP connections, WebSockets included.", len(self.sockets)),
             "send_queue_frames": ("Frames that wait for clients.", waiting.frames),
             "send_queue_bytes": ("Bytes of media that wait for clients.", waiting.bytes),
             "replay_bytes": ("Bytes of media kept to be sent again.", self.hubs.replay_bytes),
             "worker_heartbeat_age_seconds": ("Since the worker last said anything.", worker.heartbeat_age()),
             "worker_memory_bytes": ("Memory of the worker's process.", memory),
             "kv_cache_bytes": ("Caches of the sessions.", cache),
+            "gpu_fenced": ("GPUs that reported a fault that a restart does not mend.", worker.fenced_gpus),
         }
         if on_device is not None:
             gauges["gpu_memory_bytes"] = ("Memory that the worker's tensors hold on its device.", on_device)

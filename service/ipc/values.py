@@ -118,6 +118,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Pixel frames of the first block of a scene: fewer where the decoder gives one for its first latent."""
     fingerprint: str
     device: str
+    device_uuid: str | None = None
+    """The GPU's own name, as its management library says it; None for other devices."""
     dtype: str
     attention: str
     """The kernel of attention."""

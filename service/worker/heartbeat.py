@@ -71,6 +71,13 @@ def device_bytes(device: str) -> int | None:
     return torch.cuda.memory_allocated(device) if device.partition(":")[0] == "cuda" else None
 
 
+def device_uuid(device: str) -> str | None:
+    """The name of a CUDA device by which its faults are reported; None for any other."""
+    if device.partition(":")[0] != "cuda":
+        return None
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
+
+
 def watch_parent(pipe: int, *, on_death: Callable[[], None]) -> threading.Thread:
     """Call `on_death` when the other end of `pipe` (a file descriptor), which the parent holds open, is closed."""
 

@@ -21,7 +21,7 @@ from models.quantize import Quantize
 from models.speed import lossy_of, speed_of
 from service.ipc import Facts, MemoryPlan
 from service.worker.engine import EngineBlock, LoadedEngine, Loader
-from service.worker.heartbeat import resident_bytes
+from service.worker.heartbeat import device_uuid, resident_bytes
 from service.worker.settings import WorkerSettings
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,7 @@ def warm_up(engine: LoadedEngine, *, threads: int, budget_bytes: int | None) -> 
         first_block_frames=len(first.frames),
         fingerprint=facts.fingerprint,
         device=facts.device,
+        device_uuid=device_uuid(facts.device),
         dtype=facts.dtype,
         attention=facts.attention,
         parameters=facts.parameters,
