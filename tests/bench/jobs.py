@@ -24,6 +24,7 @@ from tests.serving import running_service
 PRESETS = Path(__file__).parent / "presets"
 PAGE = 100
 LIMIT = 6 * 3600.0
+TRIES = 20
 
 
 @dataclass(slots=True)
@@ -32,6 +33,8 @@ class Created:
 
     seconds: list[float] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
+    again: int = 0
+    """Requests that were made again because the connection was closed."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, job: str, seconds: float) -> None:
@@ -41,17 +44,29 @@ class Created:
 
 
 class Client:
-    """One connection that is kept."""
+    """One connection that is kept, and made again where the server has closed it."""
 
     def __init__(self, address: str) -> None:
         host, port = address.split(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=120)
+        self.again = 0
 
-    def ask(self, method: str, path: str, body: object = None) -> Any:
+    def ask(self, method: str, path: str, body: object = None, *, key: str = "") -> Any:
+        """With a key, a request that had no answer is the same one when it is made again."""
         data = None if body is None else json.dumps(body)
-        self._connection.request(method, path, data, {"Content-Type": "application/json"})
-        answer = self._connection.getresponse()
-        said = answer.read()
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+        for left in reversed(range(TRIES)):
+            try:
+                self._connection.request(method, path, data, headers)
+                answer = self._connection.getresponse()
+                said = answer.read()
+                break
+            except (http.client.HTTPException, ConnectionError):
+                self._connection.close()
+                self.again += 1
+                if not left:
+                    raise
+                time.sleep(0.05)
         assert answer.status < 300, f"{answer.status}: {said[:300]!r}"
         return json.loads(said)
 
@@ -61,8 +76,10 @@ def create(address: str, created: Created, *, count: int, seconds: float) -> Non
     for number in range(count):
         began = time.perf_counter()
         body = {"prompt": f"a red ball {number}", "seconds": str(seconds), "seed": number}
-        job = client.ask("POST", "/v1/videos", body)["id"]
+        job = client.ask("POST", "/v1/videos", body, key=f"{threading.get_ident()}-{number}")["id"]
         created.add(job, time.perf_counter() - began)
+    with created.lock:
+        created.again += client.again
 
 
 def statuses(client: Client) -> dict[str, str]:
@@ -101,7 +118,7 @@ def run(count: int, *, clients: int, at_once: int, seconds: float) -> dict[str, 
         options += ["--set", f"store_dir={folder}/store", "--set", f"max_jobs={at_once}", "--set", "disk_floor_bytes=0"]
         with running_service(*options) as address:
             client = Client(address)
-            process = _listener(int(address.split(":")[1]))
+            process = listener_on(int(address.split(":")[1]))
             created, began = Created(), time.perf_counter()
             shares = [count // clients + (number < count % clients) for number in range(clients)]
             threads = [
@@ -130,6 +147,7 @@ def _said(
         "doubled": len(found) - len(set(created.ids)),
         "statuses": dict(Counter(found.values())),
         "create_ms": {"p50": round(cuts[49], 1), "p95": round(cuts[94], 1), "p99": round(cuts[98], 1)},
+        "asked_again": created.again,
         "creates_per_second": round(len(created.ids) / creating, 1),
         "jobs_per_second": round(len(created.ids) / took, 2),
         "memory_mib": [round(size / 2**20) for size in memory],
@@ -137,10 +155,15 @@ def _said(
     }
 
 
-def _listener(port: int) -> psutil.Process:
+def listener_on(port: int) -> psutil.Process:
     """The process that listens on a port of this machine."""
     for connection in psutil.net_connections("tcp"):
-        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN and connection.pid:
+        if (
+            connection.laddr
+            and connection.laddr.port == port
+            and connection.status == psutil.CONN_LISTEN
+            and connection.pid
+        ):
             return psutil.Process(connection.pid)
     raise AssertionError(f"nobody listens on {port}")
 
