@@ -177,7 +177,7 @@ class Generator:
         stream then stands where it stood.
         """
         self._check_open(stream)
-        timings, stream.between = stream.between, StageTimings()
+        timings, stream.between = stream.between, StageTimings(exact=stream.between.exact)
         take_effect(self.parts, stream, timings=timings)
         plan = self._plan_block(stream)
         made = make_block(self.parts, stream, plan=plan, interrupted=interrupted, check=check, timings=timings)

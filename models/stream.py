@@ -34,6 +34,9 @@ class StageTimings:
     denoise: float = 0.0
     clean: float = 0.0
     decode: float = 0.0
+    exact: bool = False
+    """Wait for the device at both ends of each stage. Else a stage ends when its work is given to the device, and the
+    first one that needs a result waits for those before it: quicker, and right for the block as a whole."""
 
     def measure(self, stage: Stage) -> "StageTimer":
         return StageTimer(self, stage)
@@ -47,14 +50,20 @@ class StageTimer:
         self._begun = 0.0
 
     def __enter__(self) -> Self:
+        self._wait()
         self._begun = perf_counter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._wait()
         spent = 1000 * (perf_counter() - self._begun)
         setattr(self._timings, self._stage, getattr(self._timings, self._stage) + spent)
+
+    def _wait(self) -> None:
+        if self._timings.exact and torch.cuda.is_available():
+            torch.cuda.synchronize()
 
 
 class LatentSource(Protocol):

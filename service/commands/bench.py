@@ -17,9 +17,12 @@ from typing import Final, cast, get_args
 import torch
 import typer
 
+from models.flops import block_flops
 from models.generator import Generator
 from models.journal import WeightedPrompt
 from models.stream import Block, Stream
+from service.commands.bench_compare import bars, compare, read_document
+from service.commands.bench_rates import PowerMeter, matrix_flops
 from service.commands.engine import load_engine
 from service.commands.loopback import Loopback
 from service.commands.machine import Machine, machine_facts
@@ -42,6 +45,15 @@ class BlockCost:
     decode: float
     encode: float
     send: float
+
+    @property
+    def passes(self) -> float:
+        return self.denoise + self.clean
+
+    @property
+    def delivered(self) -> float:
+        """Up to when the chunk is sent: all but the clean pass, which runs afterwards."""
+        return self.total - self.clean
 
     @property
     def total(self) -> float:
@@ -71,8 +83,23 @@ class BenchReport:
     frames_per_second: float
     realtime: float
     """How many viewers at the preset's frame rate that would be."""
+    speed: dict[str, str]
+    """Fast paths that were asked for."""
+    transformer_frames_per_second: float
+    """Of the passes alone, as most figures that are published: decoding, encoding and sending left out."""
+    transformer_flops: float
+    """Operations a second that the passes of a block over a full window reach."""
+    matrix_flops: float
+    """The same of a large matrix product on this device, in this run."""
+    matrix_share: float
     first_chunk_ms: float
-    """From starting a stream to its first chunk sent."""
+    """From starting a stream to its first chunk sent: the median of `first_chunks`."""
+    first_chunks: StageFigures
+    switches: StageFigures
+    """From a new prompt to the chunk under it sent, where the engine is free."""
+    resident_streams: int
+    """Streams like this one that there is memory for."""
+    watts: float | None
     load_seconds: float
     peak_bytes: int
     """Of the device's memory that torch took, or of this process where there is no device."""
@@ -93,6 +120,7 @@ class BenchRun:
         self._format: Format = format
         self._prompts = [(WeightedPrompt(text),) for text in generator.preset.suggested_prompts]
         self._stream: Stream = generator.start(self._prompts[0], seed=SEED)
+        self._stream.between.exact = True
         self._made = 0
         self.frames = 0
 
@@ -130,6 +158,9 @@ class BenchRun:
             send=1000 * (sent - encoded),
         )
 
+    def resident_streams(self) -> int:
+        return self._generator.plan_memory(self._stream).max_streams
+
     def close(self) -> None:
         self._generator.close(self._stream)
 
@@ -153,37 +184,42 @@ class BenchRun:
 
 def run_bench(options: BenchOptions) -> None:
     """Check what was asked for, load the model, measure and tell."""
-    for name in ("blocks", "switch_every"):
+    for name in ("blocks", "switch_every", "starts"):
         if getattr(options, name) < 1:
             raise OptionError(f"expected at least 1, not {getattr(options, name)}", code="field_range", field=name)
     if options.format not in get_args(Format):
         expected = f"one of {', '.join(get_args(Format))}"
         raise OptionError(f"expected {expected}, not {options.format}", code="field_choice", field="format")
+    old = None if options.compare is None else read_document(options.compare)
     if options.warmup < 0:
         raise OptionError(f"expected at least 0, not {options.warmup}", code="field_range", field="warmup")
     begun = time.perf_counter()
     generator = load_engine(options.preset, options, settings=options.settings)
     report = measure(generator, options, load_seconds=time.perf_counter() - begun)
     typer.echo(table_of(report), err=True)
+    if old is not None:
+        typer.echo(compare(old, asdict(report)), err=True)
     if options.json:
         typer.echo(report.to_json())
 
 
 def measure(generator: Generator, options: BenchOptions, *, load_seconds: float = 0.0) -> BenchReport:
     """Warm up, then take the time of `options.blocks` blocks."""
-    machine = machine_facts()
+    machine, device, preset = machine_facts(), generator.parts.device, generator.preset
     with Loopback() as loopback:
-        begun = time.perf_counter()
-        run = BenchRun(generator, loopback, switch_every=options.switch_every, format=cast(Format, options.format))
-        run.block()
-        first_chunk_ms = 1000 * (time.perf_counter() - begun)
-        for _ in range(options.warmup):
+        firsts = [_first_chunk(generator, loopback, options) for _ in range(options.starts)]
+        run = _new_run(generator, loopback, options)
+        for _ in range(options.warmup + 1):
             run.block()
-        frames_before, begun = run.frames, time.perf_counter()
+        meter, frames_before, begun = PowerMeter(device), run.frames, time.perf_counter()
         costs = [run.block() for _ in range(options.blocks)]
-        elapsed = time.perf_counter() - begun
+        elapsed, watts = time.perf_counter() - begun, meter.watts()
+        resident = run.resident_streams()
         run.close()
-    preset, frames = generator.preset, run.frames - frames_before
+    frames = run.frames - frames_before
+    passes = statistics.median(cost.passes for cost in costs) / 1000
+    rate = matrix_flops(device, generator.parts.dtype)
+    reached = block_flops(preset) / passes
     return BenchReport(
         preset=preset.name,
         random_weights=options.random_weights,
@@ -194,12 +230,34 @@ def measure(generator: Generator, options: BenchOptions, *, load_seconds: float 
         blocks_per_second=round(options.blocks / elapsed, 3),
         frames_per_second=round(frames / elapsed, 2),
         realtime=round(frames / elapsed / preset.fps, 2),
-        first_chunk_ms=round(first_chunk_ms, 1),
+        speed=dict(text.split("=", 1) for text in options.speed or ()),
+        transformer_frames_per_second=round(frames / options.blocks / passes, 2),
+        transformer_flops=reached,
+        matrix_flops=rate,
+        matrix_share=round(reached / rate, 3),
+        first_chunk_ms=round(statistics.median(firsts), 1),
+        first_chunks=figures(firsts),
+        switches=figures(cost.delivered for cost in costs if cost.recache > 0),
+        resident_streams=resident,
+        watts=None if watts is None else round(watts, 1),
         load_seconds=round(load_seconds, 2),
         peak_bytes=_peak_bytes(),
         stages=stages_of(costs),
         machine=machine,
     )
+
+
+def _new_run(generator: Generator, loopback: Loopback, options: BenchOptions) -> BenchRun:
+    return BenchRun(generator, loopback, switch_every=options.switch_every, format=cast(Format, options.format))
+
+
+def _first_chunk(generator: Generator, loopback: Loopback, options: BenchOptions) -> float:
+    """Milliseconds from starting a stream to its first chunk sent; its clean pass comes later."""
+    begun = time.perf_counter()
+    run = _new_run(generator, loopback, options)
+    clean = run.block().clean
+    run.close()
+    return 1000 * (time.perf_counter() - begun) - clean
 
 
 def _peak_bytes() -> int:
@@ -232,9 +290,14 @@ def table_of(report: BenchReport) -> str:
         f"torch {machine.torch}",
         f"{report.blocks_per_second:.2f} blocks/s, {report.frames_per_second:.1f} frames/s "
         f"({report.realtime:.1f} x real time), first chunk after {report.first_chunk_ms:.0f} ms",
+        f"transformer alone {report.transformer_frames_per_second:.1f} frames/s, "
+        f"{report.transformer_flops / 1e12:.3f} TFLOP/s: {report.matrix_share:.0%} of what a matrix product reaches",
+        f"a new prompt's chunk after {report.switches.median_ms:.0f} ms; memory for {report.resident_streams} streams"
+        + ("" if report.watts is None else f"; {report.watts:.0f} W"),
         f"loaded in {report.load_seconds:.1f} s, at most {report.peak_bytes / 2**30:.2f} GiB of memory",
         f"{'stage':<10}{'blocks':>8}{'median ms':>12}{'p95 ms':>10}",
     ]
     for name, stage in report.stages.items():
         lines.append(f"{name:<10}{stage.blocks:>8}{stage.median_ms:>12.2f}{stage.p95_ms:>10.2f}")
-    return "\n".join(lines)
+    spent = {name: stage.median_ms for name, stage in report.stages.items() if name not in ("total", "recache", "text")}
+    return "\n".join([*lines, "where the time of a block without a new prompt goes:", *bars(spent)])

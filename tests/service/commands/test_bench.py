@@ -1,9 +1,13 @@
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+import torch
 
+from models.flops import block_flops
 from models.load import load_generator
+from models.presets import get_preset
 from service.commands.bench import (
     BenchReport,
     BlockCost,
@@ -14,6 +18,8 @@ from service.commands.bench import (
     stages_of,
     table_of,
 )
+from service.commands.bench_compare import compare, read_document
+from service.commands.bench_rates import PowerMeter
 from service.commands.options import BenchOptions, OptionError
 
 STAGES = ["text", "recache", "denoise", "clean", "decode", "encode", "send"]
@@ -49,7 +55,7 @@ def test_stages_add_up() -> None:
 
 @pytest.fixture(scope="module")
 def report() -> BenchReport:
-    options = BenchOptions(random_weights=True, blocks=4, warmup=1, switch_every=3)
+    options = BenchOptions(random_weights=True, blocks=4, warmup=1, switch_every=3, starts=2)
     return measure(load_generator("demo", random_weights=True, threads=1), options)
 
 
@@ -66,6 +72,51 @@ def test_every_stage_is_measured(report: BenchReport) -> None:
 def test_parts_are_no_more_than_the_whole(report: BenchReport) -> None:
     parts = sum(report.stages[name].median_ms for name in ("denoise", "clean", "decode", "encode", "send"))
     assert parts < 1.05 * report.stages["total"].p95_ms
+
+
+def test_the_transformer_alone_is_told_beside_what_is_delivered(report: BenchReport) -> None:
+    assert report.transformer_frames_per_second > report.frames_per_second
+    # Five passes over 108 tokens that see 432, by hand: 6 x (8 x 192^2 - 2 x 192^2 + 2 x 192 x 576) and attention.
+    layer = 2 * 108 * (6 * 192**2 + 2 * 192 * 576) + 4 * 108 * 192 * (432 + 24)
+    flops = 5 * (6 * layer + 2 * 108 * 192 * 4 * 128)
+    assert block_flops(get_preset("demo")) == flops
+    passes = 12 / report.transformer_frames_per_second
+    assert report.transformer_flops == pytest.approx(flops / passes, rel=0.01)
+    assert report.matrix_share == pytest.approx(report.transformer_flops / report.matrix_flops, abs=0.001)
+    assert (report.first_chunks.blocks, report.switches.blocks) == (2, 1)
+    assert report.first_chunk_ms > 0
+    assert report.resident_streams >= 1
+
+
+def test_two_runs_are_compared(report: BenchReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = asdict(report)
+    slower = document | {"frames_per_second": document["frames_per_second"] / 2, "speed": {"fused": "on"}}
+    path = tmp_path / "old.json"
+    path.write_text("table\n" + json.dumps(slower) + "\n", "utf-8")
+    told = compare(read_document(path), document).splitlines()
+    assert [line.split()[-1] for line in told if line.startswith("frames_per_second")] == ["2.00x"]
+    assert [line.split()[-1] for line in told if line.startswith("denoise")] == ["1.00x"]
+    assert told[-1] == "not the same in both: speed"
+    for content in ("", "no json", "{}"):
+        path.write_text(content, "utf-8")
+        with pytest.raises(OptionError) as caught:
+            read_document(path)
+        assert (caught.value.code, caught.value.field) == ("field_type", "compare")
+
+
+def test_power_is_told_where_it_can_be_read(tmp_path: Path) -> None:
+    energy = tmp_path / "energy_uj"
+    cpu = torch.device("cpu")
+    assert PowerMeter(cpu, energy=energy).watts() is None
+    energy.write_text("1000000")
+    meter = PowerMeter(cpu, energy=energy)
+    assert meter.watts() == 0
+    energy.write_text("3000000")
+    watts = meter.watts()
+    assert watts is not None
+    assert watts > 0
+    energy.write_text("5")  # it began again
+    assert meter.watts() is None
 
 
 def test_report_says_where_it_was_measured(report: BenchReport) -> None:
@@ -85,7 +136,7 @@ def test_last_line_is_one_document(
     out, err = capsys.readouterr()
     assert json.loads(out) == json.loads(json.dumps(asdict(report)))
     assert out.count("\n") == 1
-    assert [line.split()[0] for line in err.splitlines()[5:]] == [*STAGES, "total"]
+    assert [line.split()[0] for line in err.splitlines()[7:15]] == [*STAGES, "total"]
     run_bench(BenchOptions())
     assert capsys.readouterr().out == ""
 
