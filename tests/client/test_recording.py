@@ -1,7 +1,6 @@
 """Recorder and TakeFiles: what is asked for is written, nothing else, and paths are checked first."""
 
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -68,10 +67,10 @@ def test_a_prompt_is_a_chapter_of_the_video_and_the_comment_says_what_made_it(tm
             taking.store(np.zeros((12, 64, 96, 3), dtype=np.uint8), sha256="", pts=number * 0.75)
     with av.open(str(path)) as container:
         chapters = [
-            (chapter["start"] * chapter["time_base"], chapter["metadata"]["title"]) for chapter in container.chapters()
+            (chapter["start"] / 10_000_000, chapter["metadata"]["title"]) for chapter in container.chapters()
         ]
         assert container.metadata["comment"] == "made here"
-    assert chapters == [(0, "a red ball"), (Fraction(3, 2), "snow")]
+    assert chapters == [(0, "a red ball"), (1.5, "snow")]
 
 
 def test_sentences_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
