@@ -14,10 +14,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import ipc
 from service.api.reply import Reply
+from service.errors import ErrorCode
 from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone
 
 PREFIX = "longtake"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_GUARD_CODES = frozenset(code.value for code in ErrorCode if code.startswith("guard_"))
 STAGES = ("text", "recache", "denoise", "clean", "decode", "encode")
 
 _FAST = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -57,6 +59,8 @@ class Metrics:
         self.switch_seconds = histogram("prompt_switch_latency_seconds", "From a prompt to its chunk.", buckets=_MEDIUM)
         self.bytes_sent = counter("bytes_sent", "Bytes of media that clients' sockets took.")
         self.errors = counter("errors", "Errors told to clients, by code.", "code")
+        self.guarded = counter("output_guard", "Blocks that were found faulty: made again, or the end by kind.", "kind")
+        self.sockets_refused = counter("sockets_refused", "TCP connections that could not stay, by code.", "code")
 
     def render(self) -> bytes:
         return generate_latest(self.registry)
@@ -86,9 +90,13 @@ class SessionMeter:
             self._chunk(event, now)
         elif isinstance(event, ipc.Applied):
             self._metrics.switch_seconds.observe(event.latency_ms / 1000)
+        elif isinstance(event, ipc.Failed) and event.code in _GUARD_CODES:
+            self._metrics.guarded.labels(event.code.removeprefix("guard_")).inc()
 
     def _chunk(self, chunk: ipc.Chunk, now: float) -> None:
         self._metrics.frames_generated.inc(len(chunk.frames))
+        if chunk.attempt:
+            self._metrics.guarded.labels("made_again").inc()
         for stage in STAGES:
             milliseconds: float = getattr(chunk.timings, stage)
             if milliseconds > 0:

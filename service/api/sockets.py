@@ -8,6 +8,7 @@ late or no HTTP is answered with a problem, and a peer that takes no data is cut
 import asyncio
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -27,7 +28,7 @@ class Sockets:
     addresses: dict[asyncio.BaseTransport, str] = field(default_factory=dict)
     of_address: Counter[str] = field(default_factory=Counter)
     waiting: dict[asyncio.Transport, None] = field(default_factory=dict)
-    refused: Counter[ErrorCode] = field(default_factory=Counter)
+    on_refused: Callable[[ErrorCode], object] = str
 
     def __len__(self) -> int:
         return len(self.addresses)
@@ -42,7 +43,7 @@ class Sockets:
         self.of_address[address] += 1
         if crowded or full:
             code = ErrorCode.CONNECTIONS_FULL if crowded else ErrorCode.CAPACITY
-            self.refused[code] += 1
+            self.on_refused(code)
             return code
         self.waiting[transport] = None
         return None

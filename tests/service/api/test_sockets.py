@@ -25,14 +25,15 @@ class FakeTransport(asyncio.Transport):
 
 
 def test_an_address_has_so_many() -> None:
-    sockets = Sockets(CONFIG)
+    refused: list[ErrorCode] = []
+    sockets = Sockets(CONFIG, on_refused=refused.append)
     mine = [FakeTransport("a") for _ in range(7)]
     assert [sockets.come(transport) for transport in mine] == [None] * 6 + [ErrorCode.CONNECTIONS_FULL]
     assert sockets.come(FakeTransport("b")) is None
     for transport in mine:
         sockets.gone(transport)
     assert (len(sockets), dict(sockets.of_address)) == (1, {"b": 1})
-    assert sockets.refused == {ErrorCode.CONNECTIONS_FULL: 1}
+    assert refused == [ErrorCode.CONNECTIONS_FULL]
 
 
 def test_where_there_are_too_many_the_one_that_waited_longest_goes() -> None:
