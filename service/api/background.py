@@ -40,7 +40,7 @@ class Background:
     def _in(self, seat: Seat) -> int:
         return sum(held.seat is seat for held in self._held.values())
 
-    async def open(self, seats: Iterable[Seat], start: ipc.Start, listener: Listener) -> None:
+    async def open(self, seats: Iterable[Seat], start: ipc.Start, *, listener: Listener) -> None:
         """In the worker that has fewest of them. Raises CapacityError."""
         ready = [seat for seat in seats if seat.ready and self._in(seat) < self._limit]
         if not ready:

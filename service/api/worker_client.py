@@ -105,7 +105,7 @@ class WorkerClient(Fleet):
     async def open_background(self, start: ipc.Start, listener: Listener) -> None:
         """A job's session: no place, no lease, no waiting. If its worker is lost, it is over. Raises as `open`."""
         self.require_ready()
-        await self._background.open(self._seats, start, listener)
+        await self._background.open(self._seats, start, listener=listener)
 
     def renew(self, session: str) -> None:
         """The session's connection shows life."""

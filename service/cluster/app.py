@@ -120,7 +120,7 @@ def run_cluster(config: ServiceConfig, *, loader: str = DEFAULT_LOADER) -> int:
         _until_asked()
     finally:
         serve.shutdown()
-        ray.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
     return 0
 
 

@@ -104,7 +104,7 @@ class Directory:
         for name, actor in list(self._workers.items()):
             try:
                 async with asyncio.timeout(self._config.heartbeat_timeout):
-                    sessions[name], _ = await actor.state.remote()
+                    sessions[name] = (await actor.state.remote())["sessions"]
             except failures() as error:
                 if is_passing(error):
                     sessions[name] = 0

@@ -19,7 +19,7 @@ _SLACK = 10.0
 class RayLink:
     """One start of one worker, for one API process. `actor` is a WorkerActor's handle."""
 
-    def __init__(self, actor: Any, peer: str, generation: int) -> None:
+    def __init__(self, actor: Any, peer: str, *, generation: int) -> None:
         self._actor = actor
         self._peer = peer
         self._generation = generation
@@ -34,13 +34,13 @@ class RayLink:
                 generation = await actor.join.remote(peer)
         except failures():
             return None
-        return cls(actor, peer, generation) if generation else None
+        return cls(actor, peer, generation=generation) if generation else None
 
     async def send(self, command: ipc.Command) -> None:
         """Raises IpcError."""
         try:
             async with asyncio.timeout(_SLACK):
-                await self._actor.tell.remote(self._peer, self._generation, ipc.encode(command))
+                await self._actor.tell.remote(self._peer, ipc.encode(command), generation=self._generation)
         except failures() as error:
             raise ipc.IpcError(f"its actor does not answer: {type(error).__name__}") from error
 
@@ -53,7 +53,7 @@ class RayLink:
     async def _hear(self, timeout: float) -> list[ipc.Event]:
         try:
             async with asyncio.timeout(timeout + _SLACK):
-                heard = await self._actor.hear.remote(self._peer, self._generation, timeout)
+                heard = await self._actor.hear.remote(self._peer, generation=self._generation, timeout=timeout)
         except failures() as error:
             self._gone = True
             return [ipc.Dead(code=ErrorCode.WORKER_DIED, message=f"its actor is gone ({type(error).__name__})")]

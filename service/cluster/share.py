@@ -69,6 +69,10 @@ class Share:
     def live_sessions(self) -> int:
         return sum(not session.background for session in self._sessions.values())
 
+    @property
+    def ready(self) -> bool:
+        return self._ready is not None
+
     # The worker's side
 
     async def serve(self, link: WorkerLink) -> None:
@@ -155,7 +159,7 @@ class Share:
             self._peers[peer].tell(self._ready)
         return self.generation
 
-    async def hear(self, peer: str, generation: int, *, timeout: float) -> list[ipc.Event]:
+    async def hear(self, peer: str, *, generation: int, timeout: float) -> list[ipc.Event]:
         """What waits for the process, within `timeout` seconds. Of a worker that is gone: its last word."""
         found = self._peers.get(peer)
         if found is None or generation != self.generation:
@@ -172,7 +176,7 @@ class Share:
         found.waiting.clear()
         return events
 
-    async def tell(self, peer: str, generation: int, command: ipc.Command) -> None:
+    async def tell(self, peer: str, command: ipc.Command, *, generation: int) -> None:
         """A command of the process. To a worker that is gone it goes nowhere. Raises IpcError."""
         if generation != self.generation or self._link is None:
             return
@@ -190,7 +194,7 @@ class Share:
     async def _begin_next(self, peer: str, held: list[ipc.Command]) -> None:
         """The session has ended for the process before: what the next one said is carried out."""
         for command in held:
-            await self.tell(peer, self.generation, command)
+            await self.tell(peer, command, generation=self.generation)
 
     async def _start(self, peer: str, start: ipc.Start) -> None:
         found = self._peers.get(peer)

@@ -37,15 +37,16 @@ class WorkerActor:
     async def join(self, peer: str) -> int:
         return self._share.join(peer)
 
-    async def hear(self, peer: str, generation: int, timeout: float) -> list[list[bytes]]:
-        return [ipc.encode(event) for event in await self._share.hear(peer, generation, timeout=timeout)]
+    async def hear(self, peer: str, *, generation: int, timeout: float) -> list[list[bytes]]:
+        return [ipc.encode(event) for event in await self._share.hear(peer, generation=generation, timeout=timeout)]
 
-    async def tell(self, peer: str, generation: int, parts: list[bytes]) -> None:
-        await self._share.tell(peer, generation, ipc.decode_command(parts))
+    async def tell(self, peer: str, parts: list[bytes], *, generation: int) -> None:
+        await self._share.tell(peer, ipc.decode_command(parts), generation=generation)
 
-    async def state(self) -> tuple[int, int]:
-        """Live sessions, and the process of this actor."""
-        return self._share.live_sessions, os.getpid()
+    async def state(self) -> dict[str, int]:
+        """Whether it takes sessions, how many it has, and the process of this actor."""
+        share = self._share
+        return {"ready": share.ready, "sessions": share.live_sessions, "pid": os.getpid()}
 
     async def stop(self) -> None:
         """Ends the worker in order."""
