@@ -151,7 +151,7 @@ export class Asking {
 
   /** @param {Change} change @param {number | null} at */
   say({ id, prompts, mode, transition }, at) {
-    this.book.sent(id, wording(prompts), clock());
+    this.book.sent(id, wording(prompts), clock(), at);
     const place = at === null ? {} : { at };
     const message = {
       type: "session.interaction", event_id: id, ...asked(prompts), mode, transition_chunks: transition, ...place,

@@ -36,7 +36,7 @@ export class Batch {
     form.append(
       make("div", { class: "row" }, make("button", { type: "button", id: "story-add", text: "Add a prompt", onclick: () => this.#add() }),
         make("label", { class: "button", for: "story-in", text: "Import script" }), read),
-      make("div", { class: "settings" }, field("Length, in seconds", this.seconds), field("Seed", this.seed),
+      make("div", { class: "settings" }, field("Length, seconds", this.seconds), field("Seed", this.seed),
         make("button", { type: "submit", class: "main", id: "job-send", text: "Render" })),
     );
     form.addEventListener("submit", (event) => { event.preventDefault(); this.#send(); });
@@ -61,7 +61,7 @@ export class Batch {
     const what = make("input", { id: id("text"), class: "text", type: "text", value: text, required: true, maxlength: 2000 });
     const how = make("select", { id: id("mode"), class: "mode" }, ...MODES.map((one) => make("option", { value: one, text: NAMES[one], selected: one === mode })));
     const over = make("input", { id: id("fade"), class: "fade-blocks", type: "number", min: 0, max: 64, value: fade });
-    const row = make("li", {}, field("At second", when), field("Prompt", what, "what"), field("Change", how), field("Fade, blocks", over),
+    const row = make("li", {}, field("At second", when), field("Prompt", what, "field what"), field("Change", how), field("Fade, blocks", over),
       make("button", { type: "button", class: "plain", text: "Remove", onclick: () => { if (this.story.children.length > 1) row.remove(); } }));
     this.story.append(row);
     return row;
@@ -135,13 +135,13 @@ export class Batch {
   /** @param {any} video @param {number} place */
   #put(video, place) {
     const known = this.#jobs.get(video.id);
-    const seen = `${video.status} ${video.progress} ${video.queue_position ?? ""}`;
+    const seen = `${video.status} ${video.progress} ${video.waiting?.code ?? ""}`;
     if (known?.seen === seen) return;
     const root = known?.root ?? make("li", { "data-job": video.id });
     this.#jobs.set(video.id, { root, seen });
     if (!known) this.list.insertBefore(root, this.list.children[place] ?? null);
     const done = video.status === "completed";
-    const words = `${WORDS[video.status] ?? video.status}${video.queue_position ? `, number ${video.queue_position}` : ""}`;
+    const words = `${WORDS[video.status] ?? video.status}${video.waiting ? `: ${explain(video.waiting)}` : ""}`;
     const why = video.error ? ` (${explain(video.error)})` : "";
     const act = (/** @type {string} */ text, /** @type {() => void} */ onclick, kind = "") => make("button", { type: "button", text, onclick, class: kind });
     const actions = done ? [act("Replay", () => this.#replay(video)), act("Save", () => this.#save(video))] : [];
@@ -150,7 +150,7 @@ export class Batch {
     const bar = make("progress", { max: 100, value: video.progress ?? 0, "aria-label": `Progress of ${video.prompt ?? video.id}` });
     root.replaceChildren(
       make("div", {}, make("p", { text: video.prompt ?? video.id }),
-        make("p", { class: "hint", text: `${video.seconds} s, ${video.size}, ${ago(video.created_at, Date.now() / 1000)}: ${words}${why}` })),
+        make("p", { class: "hint", text: `${video.seconds} s, ${video.size ? `${video.size}, ` : ""}${ago(video.created_at, Date.now() / 1000)}: ${words}${why}` })),
       make("div", { class: "row" }, ...actions), ...(video.status === "in_progress" ? [bar] : []),
     );
   }

@@ -3,12 +3,12 @@
 // Knows ids and times; nothing of documents or sockets. Invariants: a figure that was not measured is null; a prompt
 // that was taken back before anybody saw it is received with its next chunk.
 
-import { duration } from "./words.js";
+import { duration, timecode } from "./words.js";
 
 /**
  * @typedef {{id: string, prompt: string, sent: number, queued: number | null, applied: number | null,
  *   received: number | null, shown: number | null, sequence: number | null, failure: string | null,
- *   note: string | null}} Entry
+ *   note: string | null, planned: number | null}} Entry
  */
 
 /** Keeps the newest `most` prompts. */
@@ -29,10 +29,11 @@ export class SwitchBook {
    * @param {string} id
    * @param {string} prompt
    * @param {number} now
+   * @param {number | null} planned the second of the video that it is meant for
    */
-  sent(id, prompt, now) {
+  sent(id, prompt, now, planned = null) {
     const nothing = { queued: null, applied: null, received: null, shown: null, sequence: null, failure: null };
-    this.#entries.set(id, { id, prompt, sent: now, ...nothing, note: null });
+    this.#entries.set(id, { id, prompt, sent: now, ...nothing, note: null, planned });
     if (this.#entries.size > this.#most) this.#entries.delete(this.#entries.keys().next().value ?? "");
   }
 
@@ -124,6 +125,7 @@ export function progress(entry) {
   if (entry.failure !== null) return entry.failure;
   /** @param {number} time */
   const since = (time) => duration(time - entry.sent);
+  if (entry.planned !== null) return `planned for ${timecode(entry.planned)}${entry.shown === null ? "" : ", seen"}`;
   if (entry.shown !== null && entry.received !== null) {
     return `on screen after ${since(entry.shown)} (here after ${since(entry.received)})`;
   }

@@ -209,7 +209,7 @@ export class Take extends Asking {
   /** A chunk is on screen. @param {number} sequence @param {number} at */
   seen(sequence, at) {
     for (const entry of this.book.shown(sequence, at)) {
-      if (entry.id !== FIRST) this.latency = at - entry.sent;
+      if (entry.id !== FIRST && entry.planned === null) this.latency = at - entry.sent;
     }
     this.keep();
     this.hooks.changed();

@@ -231,3 +231,27 @@ def test_where_a_key_is_needed_the_page_asks_for_it_once(browser: Browser, tmp_p
         studio.page.click("#to-studio")
         studio.page.click("#stop")
         studio.until("!window.studio.take.live", "the end")
+
+
+def test_a_story_is_made_as_a_job_and_replayed(browser: Browser, address: str) -> None:
+    with studio_page(browser, address) as studio:
+        studio.open("/?marks#batch")
+        studio.until("document.getElementById('story') !== null", "the story")
+        studio.page.fill("#story li:first-child .text", PROMPTS[0])
+        studio.page.fill("#story li:last-child .text", PROMPTS[1])
+        studio.page.fill("#story li:last-child .at", "9")
+        studio.page.fill("#job-seconds", "2")
+        studio.page.click("#job-send")
+        studio.until("document.getElementById('alert-words').textContent.includes('9 s')", "why it is refused")
+        studio.page.fill("#story li:last-child .at", "1")
+        studio.page.click("#job-send")
+        studio.until("document.querySelector('#jobs li .hint')?.textContent.includes('is ready')", "the film")
+        studio.page.click("#jobs li button >> text=Replay")
+        studio.until("document.querySelector('dialog video')?.duration > 1.9", "the replay")
+        assert studio.page.evaluate("() => document.querySelector('dialog video').duration") == pytest.approx(
+            2.0, abs=0.07
+        )
+        studio.page.keyboard.press("Escape")
+        studio.page.click("#jobs li button >> text=Delete")
+        studio.until("document.querySelectorAll('#jobs li').length === 0", "no job any more")
+        assert all("422" in complaint for complaint in studio.complaints)

@@ -148,6 +148,15 @@ test("a prompt's way is noted from sent to shown", () => {
   assert.equal(progress(book.all[0]), "on screen after 1.2 s (here after 220 ms)");
 });
 
+test("a planned prompt has a moment, not a latency", () => {
+  const book = new SwitchBook();
+  book.sent("a", "a boat", 0, 12.75);
+  assert.equal(progress(book.all[0]), "planned for 0:12.8");
+  book.received({ sequence: 3, event_ids: ["a"] }, 10);
+  book.shown(3, 9000);
+  assert.equal(progress(book.all[0]), "planned for 0:12.8, seen");
+});
+
 test("later chunks of a prompt do not count, and unknown prompts are passed over", () => {
   const book = new SwitchBook();
   book.sent("a", "a boat", 0);
