@@ -83,7 +83,7 @@ class PromptSuperseded(RequestRefused):
 class VideoFailed(ClientError):
     """A job ended without its video: it failed with the server's `code`, or was cancelled (`cancelled`)."""
 
-    def __init__(self, video: str, code: str, message: str) -> None:
+    def __init__(self, video: str, code: str, *, message: str) -> None:
         super().__init__(f"video {video}: {code}: {message}")
         self.video = video
         self.code = code

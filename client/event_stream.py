@@ -7,7 +7,7 @@ out that the server still knows; a silence is bounded; giving up is bounded, too
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, closing, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 
@@ -48,18 +48,25 @@ async def events(
             await asyncio.sleep(pause * 2 ** (failed - 1))
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
         failed += 1
-        with suppress(ConnectFailed):
-            answer = await server.open(Ask(path, headers=headers))
-            if answer.status == _NO_CONTENT:
-                answer.close()
+        answer = await _opened(server, Ask(path, headers=headers))
+        if answer is None:
+            continue
+        if answer.status == _NO_CONTENT:
+            answer.close()
+            return
+        async for event in _connection(answer):
+            last, failed = event.id or last, 0
+            yield event
+            if is_last(event):
                 return
-            async with aclosing(_connection(answer)) as said:
-                async for event in said:
-                    last, failed = event.id or last, 0
-                    yield event
-                    if is_last(event):
-                        return
     raise ConnectionLost(f"the events at {path} were lost, and did not come back")
+
+
+async def _opened(server: Server, asked: Ask) -> HTTPResponse | None:
+    """None where there is no server now. Raises RequestRefused."""
+    with suppress(ConnectFailed):
+        return await server.open(asked)
+    return None
 
 
 async def _connection(answer: HTTPResponse) -> AsyncGenerator[ServerEvent, None]:

@@ -93,7 +93,7 @@ class Client:
                 max_seconds=seconds,
                 delivery=delivery,
             )
-            yield Take(self.url, session, self.connection)
+            yield Take(self.url, session, options=self.connection)
 
     @asynccontextmanager
     async def go_on(self, session: str | ResumeTicket, *, paced: bool = True) -> AsyncIterator[Take]:
@@ -101,14 +101,14 @@ class Client:
         ticket = await ask_for_ticket(self.server, session) if isinstance(session, str) else session
         async with connect(self.url, self.connection) as opened:
             await opened.attach(ticket, paced=paced)
-            yield Take(self.url, opened, self.connection)
+            yield Take(self.url, opened, options=self.connection)
 
     @asynccontextmanager
     async def watch(self, session: str) -> AsyncIterator[Take]:
         """Look on while somebody else directs. Raises what `session` does."""
         async with connect(self.url, self.connection) as opened:
             await opened.join(session)
-            yield Take(self.url, opened, self.connection)
+            yield Take(self.url, opened, options=self.connection)
 
     async def suggested_prompts(self) -> tuple[str, ...]:
         """What the makers of the server's model suggest. Raises ConnectFailed, ProtocolViolation."""

@@ -74,7 +74,7 @@ class Take:
     server says beside the video, statistics, quality, checkpoints, who directs.
     """
 
-    def __init__(self, url: str, session: Session, options: ClientOptions) -> None:
+    def __init__(self, url: str, session: Session, *, options: ClientOptions) -> None:
         self.session = session
         self._url = url
         self._options = options
@@ -169,7 +169,7 @@ class Take:
         ticket = fork_ticket(await self.session.fork(Place(seconds=seconds, same_noise=same_noise)))
         async with connect(self._url, self._options) as session:
             await session.attach(ticket, paced=self.session.paced)
-            yield Take(self._url, session, self._options)
+            yield Take(self._url, session, options=self._options)
 
     async def leave(self) -> ResumeTicket | None:
         """Let the take live without this program: `Client.go_on` goes on with the ticket, for a while."""

@@ -84,18 +84,21 @@ class Videos:
         Raises:
             VideoFailed: it failed or was cancelled. WaitTimeout: not within `timeout` seconds; it is still made.
         """
-        with VideoBar(video, shown=progress) as bar:
-            try:
-                async with asyncio.timeout(timeout):
-                    async for now in self.follow(video):
-                        bar.show(now)
-            except TimeoutError as error:
-                raise WaitTimeout(f"expected video {video} within {timeout:g} s") from error
+        try:
+            async with asyncio.timeout(timeout):
+                await self._show(video, progress=progress)
+        except TimeoutError as error:
+            raise WaitTimeout(f"expected video {video} within {timeout:g} s") from error
         found = await self.get(video)
         if found.status != "completed":
             fault = found.error or VideoFault(found.status, "there will be no video")
-            raise VideoFailed(video, fault.code, fault.message)
+            raise VideoFailed(video, fault.code, message=fault.message)
         return found
+
+    async def _show(self, video: str, *, progress: bool) -> None:
+        with VideoBar(video, shown=progress) as bar:
+            async for now in self.follow(video):
+                bar.show(now)
 
     async def follow(self, video: str) -> AsyncIterator[Video]:
         """What becomes of it, until it is over. Raises ConnectionLost if the server is gone for good."""

@@ -9,7 +9,6 @@ Knows the client. Invariant: what is written is whole blocks, and nothing else g
 
 import argparse
 import asyncio
-import base64
 import contextlib
 import sys
 from collections.abc import Sequence
@@ -29,9 +28,8 @@ async def pipe(options: argparse.Namespace, out: BinaryIO) -> int:
     ) as take:
         with contextlib.suppress(BrokenPipeError):
             async for chunk in take.chunks():
-                if not options.raw and frames == 0 and take.session.notices.media is not None:
-                    out.write(base64.b64decode(take.session.notices.media.init or ""))
-                out.write(chunk.numpy().tobytes() if options.raw else chunk.payload)
+                head = chunk.init if frames == 0 else b""
+                out.write(head + (chunk.numpy().tobytes() if options.raw else chunk.payload))
                 out.flush()
                 frames += chunk.num_frames
     return frames

@@ -103,14 +103,19 @@ def play(options: argparse.Namespace, sink: Sink) -> int:
 def _feed(take: Take, frames: "queue.Queue[Image.Image | None]", prompts: "queue.SimpleQueue[str]") -> None:
     try:
         for frame in take:
-            while not prompts.empty():
-                with suppress(ClientError):  # the last frames are shown after the take has ended
-                    take.prompt(prompts.get())
+            _send(take, prompts)
             frames.put(Image.fromarray(frame.numpy()))
     except ClientError as error:
         print(f"the take ended: {error}")
     finally:
         frames.put(None)
+
+
+def _send(take: Take, prompts: "queue.SimpleQueue[str]") -> None:
+    """The last frames are shown after the take has ended; a prompt has nothing to change then."""
+    while not prompts.empty():
+        with suppress(ClientError):
+            take.prompt(prompts.get())
 
 
 def _drain(feeder: threading.Thread, frames: "queue.Queue[Image.Image | None]") -> None:

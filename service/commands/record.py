@@ -51,11 +51,11 @@ def run_record(options: RecordOptions) -> None:
             VideoWriter(unfinished, width=record.width, height=record.height, fps=record.fps, comment=comment) as film,
             tqdm(total=len(shown), unit="chunk", file=sys.stderr, dynamic_ncols=True, disable=None) as bar,
         ):
-            for chunk, pictures in decode_runs(engine.parts.decoder, runs, read=_reader(stored)):
-                if chunk.sequence in shown:
-                    film.chapter(titles[chunk.sequence])
-                    film.append(pictures)
-                    bar.update()
+            made = decode_runs(engine.parts.decoder, runs, read=_reader(stored))
+            for chunk, pictures in (one for one in made if one[0].sequence in shown):
+                film.chapter(titles[chunk.sequence])
+                film.append(pictures)
+                bar.update()
         unfinished.replace(options.out)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -23,7 +23,7 @@ class Box:
     end: int
 
 
-def boxes_in(data: bytes, begin: int = 0, end: int | None = None) -> Iterator[Box]:
+def boxes_in(data: bytes, *, begin: int = 0, end: int | None = None) -> Iterator[Box]:
     """The boxes one after the other, not those inside them. Raises BoxError."""
     end = len(data) if end is None else end
     while begin < end:
@@ -36,8 +36,9 @@ def find_box(data: bytes, *path: str, begin: int = 0, end: int | None = None) ->
     """The first box of this name inside the first of the name before, and so on. Raises BoxError."""
     found: Box | None = None
     for kind in path:
-        place = (begin, end) if found is None else (found.body, found.end)
-        found = next((box for box in boxes_in(data, *place) if box.kind == kind), None)
+        if found is not None:
+            begin, end = found.body, found.end
+        found = next((box for box in boxes_in(data, begin=begin, end=end) if box.kind == kind), None)
         if found is None:
             raise BoxError(f"expected a box {'/'.join(path)}, found none called {kind}")
     assert found is not None, "a path has at least one name"

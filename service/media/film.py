@@ -200,19 +200,19 @@ def _index(index: bytes, chapters: Sequence[Chapter], *, move: Callable[[int], i
 
 
 def _but_notes(index: bytes, moov: Box) -> Iterator[Box]:
-    return (box for box in boxes_in(index, moov.body, moov.end) if box.kind != "udta")
+    return (box for box in boxes_in(index, begin=moov.body, end=moov.end) if box.kind != "udta")
 
 
 def _notes(index: bytes, moov: Box) -> Iterator[Box]:
     """What the file says of itself, but for its chapters."""
-    for notes in boxes_in(index, moov.body, moov.end):
+    for notes in boxes_in(index, begin=moov.body, end=moov.end):
         if notes.kind == "udta":
-            yield from (box for box in boxes_in(index, notes.body, notes.end) if box.kind != "chpl")
+            yield from (box for box in boxes_in(index, begin=notes.body, end=notes.end) if box.kind != "chpl")
 
 
 def _rewritten(index: bytes, box: Box, *, move: Callable[[int], int], wide: bool) -> bytes:
     if box.kind in _FOLDERS:
-        inside = boxes_in(index, box.body, box.end)
+        inside = boxes_in(index, begin=box.body, end=box.end)
         return _box(box.kind, b"".join(_rewritten(index, part, move=move, wide=wide) for part in inside))
     if box.kind in ("stco", "co64"):
         (count,) = struct.unpack_from(">I", index, box.body + 4)
