@@ -104,7 +104,7 @@ def test_a_large_upload_comes_through(behind: Behind) -> None:
     picture = png(noise(1500, 1500))
     assert 5 * 1024**2 < len(picture) < 8 * 1024**2
     status, said = behind.fetch("/v1/pictures", body=picture, kind="image/png")
-    assert (status, set(json.loads(said)) >= {"id"}) == (201, True), said
+    assert (status, "picture_id" in json.loads(said)) == (201, True), said
     # The limit is the service's, told in its words, and not the proxy's.
     status, said = behind.fetch("/v1/pictures", body=picture + bytes(9 * 1024**2), kind="image/png")
     assert (status, json.loads(said)["code"]) == (413, "picture_too_large")
