@@ -26,6 +26,7 @@ from service.commands.options import (
     LoadOptions,
     OptionError,
     RecordOptions,
+    RenderOptions,
     ReplayOptions,
     ServeOptions,
     SessionListOptions,
@@ -160,6 +161,15 @@ def migrate(options: MigrateOptions) -> None:
     from service.commands.keeping import run_migrate
 
     run_migrate(options)
+
+
+@app.command()
+@takes(RenderOptions)
+def render(options: RenderOptions) -> None:
+    """Render a stored session again: by another decoder, or as a new take at another size or step count."""
+    from service.commands.render import run_render
+
+    run_render(options)
 
 
 @app.command()

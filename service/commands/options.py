@@ -161,6 +161,17 @@ class RecordOptions(SessionOptions):
     threads: Annotated[int, typer.Option(help="Threads for one operation.")] = 1
 
 
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(SessionOptions, EngineFlags):
+    out: Annotated[Path, typer.Option("--out", "-o", help="The MP4 file to write.")]
+    width: Annotated[int | None, typer.Option(help="Another width: a new take.")] = None
+    height: Annotated[int | None, typer.Option(help="Another height: a new take.")] = None
+    steps: Annotated[int | None, typer.Option(help="Another number of steps: a new take.")] = None
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")] = "cpu"
+    random_weights: Annotated[bool, typer.Option(help="Run the preset without its files.")] = False
+    threads: Annotated[int, typer.Option(help="Threads for one operation.")] = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionListOptions:
     limit: Annotated[int, typer.Option(help="The newest so many.")] = 20
