@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
 from service.store.failures import SessionUnknown, StoreFailed
+from service.store.jobs_schema import JOBS
 from service.store.records import ChunkRow, EndReason, SessionRecord, StoredEvent
 from service.store.schema import CHUNKS, EVENTS, FAMILIES, SESSIONS
 
@@ -128,9 +129,11 @@ def finish_session(connection: Connection, session: str) -> None:
 
 
 def end_all(connection: Connection, *, reason: EndReason, at: float) -> None:
-    """After a restart: what was live is no more, and what was half made is dropped."""
+    """After a restart: what was live is no more, and what was half made is dropped. Jobs go on in theirs."""
     connection.execute(delete(SESSIONS).where(SESSIONS.c.unfinished))
-    connection.execute(update(SESSIONS).where(SESSIONS.c.ended_at.is_(None)).values(ended_at=at, end_reason=reason))
+    jobs = select(JOBS.c.id).where(JOBS.c.completed_at.is_(None))
+    live = (SESSIONS.c.ended_at.is_(None), SESSIONS.c.id.not_in(jobs))
+    connection.execute(update(SESSIONS).where(*live).values(ended_at=at, end_reason=reason))
 
 
 def delete_session(connection: Connection, session: str) -> None:
