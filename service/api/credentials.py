@@ -42,5 +42,6 @@ def _offered(subprotocols: list[str]) -> str | None:
 
 
 def _asked(scope: Scope) -> str | None:
-    values = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=64).get(TOKEN_PARAMETER)
+    # As many fields as there are: the head of a request has its bound.
+    values = parse_qs(scope["query_string"].decode("latin-1")).get(TOKEN_PARAMETER)
     return values[0] if values else None
