@@ -35,6 +35,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.service.api.running import FAST, running
+from tests.service.store.values import fill
 
 HANG = 60.0
 STEPS = 50
@@ -53,6 +54,8 @@ SERVER = FAST.model_copy(
 ENDLESS = ("/v1/videos/{video}/events",)
 # Starting a process for each request would measure that, and nothing of what comes in.
 LEFT_OUT = ("/v1/sessions/{session}/recording",)
+SESSIONS = tuple(f"seed-{number}" for number in range(200))
+"""Sessions that have ended, of which requests make forks, and which they delete."""
 NAMES = {"video": "video_", "batch": "batch_", "session": ""}
 
 
@@ -71,6 +74,9 @@ class Tally:
 async def serve() -> None:
     """The server's process: its address on a line, then until standard input ends."""
     async with running(SERVER, frame_bytes=4) as service:
+        for name in SESSIONS:
+            await fill(service.store, name, 3)
+            await service.store.end_session(name, "stopped")
         print(f"http://{service.authority}", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
@@ -99,7 +105,7 @@ class Rest(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = requests.Session()
-        self.known: defaultdict[str, list[str]] = defaultdict(list)
+        self.known: defaultdict[str, list[str]] = defaultdict(list, {"session": list(SESSIONS)})
 
     def teardown(self) -> None:
         self.session.close()
@@ -148,7 +154,7 @@ class Rest(RuleBasedStateMachine):
         for found in [body, *(body.get("data", []) if isinstance(body, dict) else [])]:
             kind = found.get("object") if isinstance(found, dict) else None
             if kind in NAMES and found.get("id"):
-                self.known[kind] = [*self.known[kind][-7:], found["id"]]
+                self.known[kind] = [*self.known[kind][-199:], found["id"]]
 
 
 def fuzz(count: int, *, address: str) -> Tally:
