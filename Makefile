@@ -26,7 +26,7 @@ help:
 	@echo "make test         the tests that need nothing but Python"
 	@echo "make test-system  the tests that need system packages or the whole service running"
 	@echo "make lint         ruff and mypy"
-	@echo "make bench        measure the engine, one JSON document as the last line"
+	@echo "make bench        measure the engine and baselines, one JSON document as the last line"
 
 $(BIN)/python:
 	$(PYTHON) -m venv .venv
@@ -60,8 +60,8 @@ lint: $(DEV_STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-bench: $(SERVE_STAMP)
-	$(BIN)/longtake bench --json $(ARGS)
+bench: $(TEST_STAMP)
+	$(BIN)/python -m tests.bench.baselines --bench $(ARGS)
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
