@@ -28,12 +28,18 @@ class WordPolicy:
     async def judge(self, text: str, context: PromptContext) -> Verdict:
         """Refuses where a phrase is in the text."""
         for words in {plain_words(text), plain_words(text.translate(_LOOKS_LIKE))}:
-            for length in {len(phrase) for phrase in self.phrases}:
-                for start in range(len(words) - length + 1):
-                    rule = self.phrases.get(words[start : start + length])
-                    if rule is not None:
-                        return Verdict(False, _REASON, rule)
+            rule = self._rule_in(words)
+            if rule is not None:
+                return Verdict(False, _REASON, rule)
         return Verdict(True)
+
+    def _rule_in(self, words: tuple[str, ...]) -> str | None:
+        for length in sorted({len(phrase) for phrase in self.phrases}):
+            for start in range(len(words) - length + 1):
+                rule = self.phrases.get(words[start : start + length])
+                if rule is not None:
+                    return rule
+        return None
 
 
 def word_policy(lines: Iterable[str]) -> WordPolicy:

@@ -55,14 +55,18 @@ class Outbound:
         target = self.check(url, field=field)
         try:
             async with asyncio.timeout(self.timeout):
-                for _ in range(self.redirects + 1):
-                    answer = await self._ask(target, Outgoing(max_bytes=max_bytes), field=field)
-                    if answer.status not in _REDIRECTS:
-                        return _body_of(answer, field)
-                    location = answer.headers.get("location", "")
-                    target = redirected(target, location, field=field, http_allowed=self.http_allowed)
+                return _body_of(await self._follow(target, max_bytes=max_bytes, field=field), field)
         except TimeoutError:
             raise _failed(f"Nothing whole came within {self.timeout:g} s.", field) from None
+
+    async def _follow(self, target: Target, *, max_bytes: int, field: str) -> Answer:
+        """The first answer that leads nowhere else."""
+        for _ in range(self.redirects + 1):
+            answer = await self._ask(target, Outgoing(max_bytes=max_bytes), field=field)
+            if answer.status not in _REDIRECTS:
+                return answer
+            location = answer.headers.get("location", "")
+            target = redirected(target, location, field=field, http_allowed=self.http_allowed)
         raise _failed(f"The URL redirects more than {self.redirects} times.", field)
 
     async def post(self, url: str, body: bytes, *, headers: Mapping[str, str], field: str) -> int:

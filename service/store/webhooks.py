@@ -14,6 +14,8 @@ from sqlalchemy import Connection, Row, Select, delete, func, insert, select, up
 from service.store.webhooks_schema import WEBHOOK_SECRETS, WEBHOOKS
 
 T = TypeVar("T")
+StoreConnection = Connection
+"""What a transaction of the store is done with, for those who are part of one."""
 Outcome = Literal["delivered", "given_up"]
 
 

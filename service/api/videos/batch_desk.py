@@ -112,7 +112,7 @@ class BatchDesk:
             if not page.has_more or not page.jobs:
                 return
 
-    async def wait(self, principal: Principal, batch: str, timeout: float) -> BatchObject:
+    async def wait(self, principal: Principal, batch: str, *, timeout: float) -> BatchObject:
         """As it stands once it is over, or then."""
         bounded = min(timeout, self.desk.config.max_wait)
         return batch_of(await self.desk.jobs.wait_batch(principal, batch, timeout=bounded))

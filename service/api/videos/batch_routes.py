@@ -73,7 +73,7 @@ def _add_group(router: APIRouter, desk: BatchDesk) -> None:
 
     @router.post("", responses=refused, openapi_extra=_FILE)
     async def create_batch(
-        request: Request, response: Response, principal: MayMake, name: Name = None, priority: Priority = 0
+        request: Request, response: Response, *, principal: MayMake, name: Name = None, priority: Priority = 0
     ) -> BatchObject:
         """Ask for many videos: a JSONL file, each line the body of `POST /v1/videos` with a `custom_id`."""
         batch = await desk.create(principal, request, name=name, priority=priority)
@@ -82,7 +82,7 @@ def _add_group(router: APIRouter, desk: BatchDesk) -> None:
 
     @router.get("", responses=problems())
     async def list_batches(
-        principal: MayLook, after: After = None, limit: Limit = 20, order: Order = "desc"
+        principal: MayLook, after: After = None, *, limit: Limit = 20, order: Order = "desc"
     ) -> BatchList:
         """The batches, by age."""
         found = await jobs.list_batches(principal, after=after, limit=limit + 1, order=order)
@@ -101,9 +101,9 @@ def _add_group(router: APIRouter, desk: BatchDesk) -> None:
         return batch_of(await jobs.cancel_batch(principal, batch))
 
     @router.get("/{batch}/wait", responses=problems(s404=_UNKNOWN))
-    async def wait_for_batch(batch: BatchId, principal: MayLook, timeout: Seconds = 30.0) -> BatchObject:
+    async def wait_for_batch(batch: BatchId, principal: MayLook, *, timeout: Seconds = 30.0) -> BatchObject:
         """The batch once all of it is over, or as it stands when the time is up."""
-        return await desk.wait(principal, batch, timeout)
+        return await desk.wait(principal, batch, timeout=timeout)
 
 
 def _add_results(router: APIRouter, desk: BatchDesk) -> None:
@@ -114,7 +114,7 @@ def _add_results(router: APIRouter, desk: BatchDesk) -> None:
 
     @router.get("/{batch}/results", response_class=Response, responses=problems(s404=_UNKNOWN) | lines)
     async def get_results(
-        batch: BatchId, principal: MayLook, after: After = None, limit: Results = MOST_RESULTS
+        batch: BatchId, principal: MayLook, *, after: After = None, limit: Results = MOST_RESULTS
     ) -> Response:
         """The videos that are over, in the order in which they ended; `after` is the last one that is known."""
         await jobs.results(principal, batch, after=after, limit=1)
@@ -123,7 +123,7 @@ def _add_results(router: APIRouter, desk: BatchDesk) -> None:
 
     @router.get("/{batch}/videos", responses=problems(s404=_UNKNOWN))
     async def list_batch_videos(
-        batch: BatchId, principal: MayLook, after: After = None, limit: Limit = 20, order: Order = "asc"
+        batch: BatchId, principal: MayLook, *, after: After = None, limit: Limit = 20, order: Order = "asc"
     ) -> VideoList:
         """All its videos, in the order of the file."""
         await jobs.get_batch(principal, batch)

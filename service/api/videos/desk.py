@@ -61,7 +61,7 @@ class VideoDesk:
         )
         return self.said(made)
 
-    async def remix(self, principal: Principal, video: str, request: Request) -> Video:
+    async def remix(self, principal: Principal, video: str, *, request: Request) -> Video:
         """The video of another job under other prompts. Raises ProtocolError or SessionError."""
         key = idempotency_key(request)
         body = await self.uploads.job(request)

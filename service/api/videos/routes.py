@@ -82,16 +82,16 @@ def video_routes(desk: VideoDesk) -> APIRouter:
 
 def _add_making(router: APIRouter, desk: VideoDesk) -> None:
     @router.post("", responses=_BODY_PROBLEMS, openapi_extra=body_of(VideoRequest, file=True))
-    async def create_video(request: Request, response: Response, principal: MayMake) -> Video:
+    async def create_video(request: Request, response: Response, *, principal: MayMake) -> Video:
         """Make a video. The answer comes at once; the video when it is its turn."""
         video = await desk.create(principal, request)
         response.headers["Location"] = f"{VIDEOS_PATH}/{video.id}"
         return video
 
     @router.post("/{video}/remix", responses=_BODY_PROBLEMS, openapi_extra=body_of(RemixRequest, file=False))
-    async def remix_video(video: VideoId, request: Request, response: Response, principal: MayMake) -> Video:
+    async def remix_video(video: VideoId, request: Request, *, response: Response, principal: MayMake) -> Video:
         """Make a video again under other prompts: same seed, size, length and beginning."""
-        made = await desk.remix(principal, video, request)
+        made = await desk.remix(principal, video, request=request)
         response.headers["Location"] = f"{VIDEOS_PATH}/{made.id}"
         return made
 
@@ -109,7 +109,7 @@ def _add_making(router: APIRouter, desk: VideoDesk) -> None:
 def _add_looking(router: APIRouter, desk: VideoDesk) -> None:
     @router.get("", responses=problems())
     async def list_videos(
-        principal: MayLook, after: After = None, limit: Limit = 20, order: Order = "desc"
+        principal: MayLook, after: After = None, *, limit: Limit = 20, order: Order = "desc"
     ) -> VideoList:
         """The videos, by age."""
         page = await desk.jobs.list(principal, after=after, limit=limit, order=order)
@@ -131,6 +131,7 @@ def _add_looking(router: APIRouter, desk: VideoDesk) -> None:
     async def follow_video(
         video: VideoId,
         request: Request,
+        *,
         principal: MayLook,
         after: Annotated[int | None, Query(ge=0, le=10**18, description="As Last-Event-ID")] = None,
     ) -> Response:
@@ -147,7 +148,7 @@ def _add_looking(router: APIRouter, desk: VideoDesk) -> None:
 
 
 def _add_content(router: APIRouter, desk: VideoDesk) -> None:
-    async def content(video: str, request: Request, principal: Principal, variant: Variant) -> Response:
+    async def content(video: str, request: Request, *, principal: Principal, variant: Variant) -> Response:
         media = await desk.jobs.media(principal, video, variant=variant)
         try:
             file = media.path.open("rb")
@@ -169,13 +170,15 @@ def _add_content(router: APIRouter, desk: VideoDesk) -> None:
     )
 
     @router.get("/{video}/content", response_class=Response, responses=wrong | said)
-    async def get_content(video: VideoId, request: Request, principal: MayLook, variant: Variant = "video") -> Response:
+    async def get_content(
+        video: VideoId, request: Request, *, principal: MayLook, variant: Variant = "video"
+    ) -> Response:
         """The video as MP4, a picture of it, or a sheet of pictures. Ranges and conditions are heeded."""
-        return await content(video, request, principal, variant)
+        return await content(video, request, principal=principal, variant=variant)
 
     @router.head("/{video}/content", response_class=Response, responses=wrong | said)
     async def head_content(
-        video: VideoId, request: Request, principal: MayLook, variant: Variant = "video"
+        video: VideoId, request: Request, *, principal: MayLook, variant: Variant = "video"
     ) -> Response:
         """What `GET` would say, without the file."""
-        return await content(video, request, principal, variant)
+        return await content(video, request, principal=principal, variant=variant)

@@ -50,7 +50,7 @@ def webhook_routes(webhooks: Webhooks) -> APIRouter:
     router = APIRouter(prefix=WEBHOOKS_PATH, tags=["webhooks"])
 
     @router.get("", responses=problems())
-    async def list_webhooks(principal: MayLook, after: After = None, limit: Limit = 20) -> WebhookList:
+    async def list_webhooks(principal: MayLook, after: After = None, *, limit: Limit = 20) -> WebhookList:
         """What was told and what is still to be told, the newest first."""
         rows = await webhooks.book.of_tenant(principal.tenant, after=after, limit=limit + 1)
         data = [_said(row) for row in rows[:limit]]

@@ -14,15 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection
-
 from service.api.videos.answers import Video
 from service.config import ServiceConfig
 from service.errors import ProtocolError, SessionError
 from service.jobs.values import Job
 from service.outbound.fetching import Outbound
 from service.outbound.signing import make_secret, sign
-from service.store.webhooks import WebhookBook, WebhookRow, add_webhook
+from service.store.webhooks import StoreConnection, WebhookBook, WebhookRow, add_webhook
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +42,7 @@ class Webhooks:
     swept_at: float = 0.0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def on_terminal(self, connection: Connection, job: Job) -> None:
+    def on_terminal(self, connection: StoreConnection, job: Job) -> None:
         """Writes what is to be told, in the transaction that ends the job."""
         url = job.request.webhook_url
         if url is None:
@@ -57,7 +55,7 @@ class Webhooks:
             job=job.id,
             url=url,
             kind=kind,
-            body=body_of(webhook, kind, self.said(job), at=now),
+            body=body_of(webhook, kind, video=self.said(job), at=now),
             created_at=now,
             next_at=now,
         )
@@ -154,7 +152,7 @@ class _Trouble:
     final: bool = False
 
 
-def body_of(webhook: str, kind: str, video: Video, *, at: float) -> str:
+def body_of(webhook: str, kind: str, *, video: Video, at: float) -> str:
     """What is sent: an event about a video, as it is when the event happens."""
     event = {
         "id": webhook,
