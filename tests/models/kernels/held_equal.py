@@ -42,26 +42,29 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def draw(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), device="cpu")
 
 
-def computed(ops: Ops, sizes: Sizes, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+def computed(
+    ops: Ops, sizes: Sizes, dtype: torch.dtype, *, device: torch.device | str = "cpu"
+) -> Iterator[tuple[str, Tensor]]:
     """What each operation gives, and what it leaves in the cache, by name."""
     tokens, width = sizes.frames * sizes.per_frame, sizes.heads * sizes.head_dim
-    x, update = (draw(seed, sizes.batch, tokens, width).to(dtype) for seed in (1, 2))
-    weight = draw(3, width).to(dtype)
+    x, update = (draw(seed, sizes.batch, tokens, width).to(device, dtype) for seed in (1, 2))
+    weight = draw(3, width).to(device, dtype)
     yield "norm", ops.norm(x, weight, EPS)
     yield "gelu", ops.gelu(x)
     for frames, batch in ((1, 1), (sizes.frames, 1), (sizes.frames, sizes.batch)):
-        shift, scale = (draw(seed, batch, frames, width).to(dtype) for seed in (4, 5))
+        shift, scale = (draw(seed, batch, frames, width).to(device, dtype) for seed in (4, 5))
         yield f"modulate {frames} {batch}", ops.modulate(x, shift, scale, EPS)
         yield f"gate {frames} {batch}", ops.gate(x, update, scale)
     # A layer in the middle of a cache: its neighbours must stay as they are.
     size = (3, sizes.batch, sizes.cache, sizes.heads, sizes.head_dim)
-    keys, values = (torch.zeros(size, dtype=dtype) for _ in range(2))
-    angles = draw(6, tokens, 1, sizes.head_dim // 2)
-    slots = torch.randperm(sizes.cache, generator=torch.Generator().manual_seed(7))[:tokens]
-    qkv, norms = draw(8, sizes.batch, tokens, 3, width).to(dtype), draw(9, 2, width).to(dtype)
+    keys, values = (torch.zeros(size, dtype=dtype, device=device) for _ in range(2))
+    angles = draw(6, tokens, 1, sizes.head_dim // 2).to(device)
+    drawn = torch.Generator().manual_seed(7)
+    slots = torch.randperm(sizes.cache, generator=drawn, device="cpu")[:tokens].to(device)
+    qkv, norms = draw(8, sizes.batch, tokens, 3, width).to(device, dtype), draw(9, 2, width).to(device, dtype)
     turn, memory = Turn(angles.cos(), angles.sin(), slots), LayerMemory(keys[1], values[1])
     yield "queries", ops.store(qkv, norms, turn=turn, memory=memory, eps=EPS)
     yield "keys", keys
