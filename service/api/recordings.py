@@ -13,8 +13,9 @@ import sys
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from service.errors import ErrorCode, SessionError
 
@@ -56,7 +57,7 @@ class Recordings:
         self._turn = asyncio.Lock()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    async def record(self, session: str, cut: Cut) -> BinaryIO:
+    async def record(self, session: str, cut: Cut) -> BufferedReader:
         """An MP4 file, open for reading, that has no name any more. Raises SessionError."""
         path = self._folder / f"{uuid.uuid4().hex}.mp4"
         try:

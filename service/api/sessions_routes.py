@@ -5,18 +5,20 @@ another tenant is answered as one that is not there; every error is a problem wi
 can answer with is in `/openapi.json`.
 """
 
+import asyncio
+import hashlib
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Protocol
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from service.access.principal import Principal, Scope
+from service.api.files import ServedFile, file_response
 from service.api.gate import principal_of
 from service.api.problem import problem_answers
 from service.api.recordings import Cut, Recordings
@@ -30,8 +32,6 @@ from service.store.store import SessionStore
 
 SESSIONS_PATH = "/v1/sessions"
 MOST_LISTED = 100
-_PIECE = 1 << 18
-"""Bytes of a recording that are read at once."""
 
 
 class SessionRegistry(Protocol):
@@ -121,7 +121,10 @@ def problems(**statuses: str) -> dict[int | str, dict[str, Any]]:
 
 _UNKNOWN = "There is no such session"
 _MP4: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The video", "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}}
+    200: {"description": "The video", "content": {"video/mp4": {"schema": {"type": "string", "format": "binary"}}}},
+    206: {"description": "Ranges of it"},
+    304: {"description": "It is as it was"},
+    412: {"description": "It is not as it was"},
 }
 
 
@@ -175,21 +178,14 @@ class SessionRoutes:
     async def resume(self, session: str) -> SessionTicket:
         return await self._ticket(session)
 
-    async def video(self, session: str, cut: Cut) -> Response:
-        """Made first and then sent, so that what goes wrong has a status."""
+    async def video(self, session: str, cut: Cut, *, request: Request) -> Response:
+        """Made first and then sent, so that what goes wrong has a status. Made again, it is the same file."""
         await self._store.get(session)
         file = await self._recordings.record(session, cut)
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-
-        async def pieces() -> AsyncIterator[bytes]:
-            with file:
-                while piece := file.read(_PIECE):
-                    yield piece
-
-        name = f'attachment; filename="{session}-{cut}.mp4"'
-        headers = {"Content-Length": str(size), "Content-Disposition": name}
-        return StreamingResponse(pieces(), media_type="video/mp4", headers=headers)
+        digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
+        size, name = file.seek(0, os.SEEK_END), f"{session}-{cut}.mp4"
+        served = ServedFile(file=file, size=size, etag=digest.hexdigest(), media_type="video/mp4", name=name)
+        return file_response(request, served)
 
     async def delete(self, session: str) -> None:
         await self._store.delete(session)
@@ -257,11 +253,11 @@ def sessions_routes(routes: SessionRoutes) -> APIRouter:
     @router.get(
         "/{session}/recording",
         response_class=Response,
-        responses=problems(s404=_UNKNOWN, s410="Latents are gone") | _MP4,
+        responses=problems(s404=_UNKNOWN, s410="Latents are gone", s416="No such bytes") | _MP4,
     )
-    async def get_recording(session: SessionId, cut: Cut = "final") -> Response:
-        """The video as MP4: the final cut, or all that was aired."""
-        return await routes.video(session, cut)
+    async def get_recording(session: SessionId, request: Request, *, cut: Cut = "final") -> Response:
+        """The video as MP4: the final cut, or all that was aired. Ranges and conditions are heeded."""
+        return await routes.video(session, cut, request=request)
 
     return router
 

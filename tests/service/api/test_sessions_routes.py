@@ -1,5 +1,6 @@
 """Sessions over REST, over a real store: what is answered, what is refused and how, and what the document says."""
 
+import hashlib
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -178,6 +179,12 @@ async def test_delete_is_for_what_has_ended(service: Service) -> None:
     await service.refused("DELETE", "/a", ErrorCode.SESSION_UNKNOWN)
 
 
+def etag(answer: httpx2.Response, cut: str) -> str:
+    """That of the recording of a cut; the answer's is one too."""
+    assert answer.headers["ETag"].strip('"') == hashlib.sha256(answer.content).hexdigest()
+    return f'"{hashlib.sha256(cut.encode() * 1000).hexdigest()}"'
+
+
 async def test_a_recording_is_a_file_and_nothing_is_left(service: Service) -> None:
     for name in ("a", "gone", "broken"):
         await fill(service.store, name, 1)
@@ -186,6 +193,10 @@ async def test_a_recording_is_a_file_and_nothing_is_left(service: Service) -> No
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "video/mp4")
         assert answer.content == cut.encode() * 1000
         assert answer.headers["Content-Length"] == str(len(answer.content))
+    part = await service.ask("GET", "/a/recording", headers={"Range": "bytes=5-9", "If-Range": etag(answer, "final")})
+    assert (part.status_code, part.content) == (206, b"final"[:5])
+    known = await service.ask("GET", "/a/recording", headers={"If-None-Match": etag(answer, "final")})
+    assert (known.status_code, known.content) == (304, b"")
     await service.refused("GET", "/gone/recording", ErrorCode.LATENTS_MISSING)
     await service.refused("GET", "/broken/recording", ErrorCode.RECORDING_FAILED)
     await service.refused("GET", "/a/recording", ErrorCode.FIELD_CHOICE, params={"cut": "all"})
