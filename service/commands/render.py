@@ -55,19 +55,21 @@ def run_render(options: RenderOptions) -> None:
     document = read_document(folder, options.session)
     stored = StoredLatents(folder, document.record.id)
     loading = load_options(options, options.settings)
-    rendering = rendering_of(get_preset(document.record.model, preset_dir=loading.preset_dir), document, options)
+    rendering = rendering_of(
+        get_preset(document.record.model, preset_dir=loading.preset_dir), document, options=options
+    )
     engine = build_generator(rendering.preset, loading)
     if rendering.changed:
         tell(f"a new take, for it is made anew: {'; '.join(rendering.changed)}")
     else:
         tell(f"the same take, decoded again by {options.decoder or 'the usual decoder'}")
-    frames = write(engine, rendering, document, stored=stored, options=options)
+    frames = write(engine, rendering, document=document, stored=stored, options=options)
     if options.json:
         said = {"session": document.record.id, "take": rendering.take, "changed": rendering.changed, "frames": frames}
         typer.echo(json.dumps(said | {"fingerprint": engine.facts().fingerprint}))
 
 
-def rendering_of(preset: Preset, document: SessionDocument, options: RenderOptions) -> Rendering:
+def rendering_of(preset: Preset, document: SessionDocument, *, options: RenderOptions) -> Rendering:
     """What is asked for, against how the session was made. Raises OptionError, ConfigError."""
     record, changed = document.record, []
     width, height = options.width or record.width, options.height or record.height
@@ -92,8 +94,8 @@ def even_steps(count: int) -> tuple[int, ...]:
 def write(
     engine: Generator,
     rendering: Rendering,
-    document: SessionDocument,
     *,
+    document: SessionDocument,
     stored: StoredLatents,
     options: RenderOptions,
 ) -> int:
@@ -101,7 +103,7 @@ def write(
     record, video = document.record, rendering.preset.video
     titles = titles_of(runs_of(document, "final"))
     source = f"session {record.id}" + ("; a new take" if rendering.changed else "")
-    pictures = made_anew(engine, document, stored) if rendering.changed else decoded(engine, document, stored)
+    pictures = (made_anew if rendering.changed else decoded)(engine, document, stored=stored)
     unfinished = options.out.with_name(f".{options.out.name}.writing")
     comment = provenance(record.model, source)
     try:
@@ -115,7 +117,7 @@ def write(
     return film.frames
 
 
-def decoded(engine: Generator, document: SessionDocument, stored: StoredLatents) -> Iterator[RGB24]:
+def decoded(engine: Generator, document: SessionDocument, *, stored: StoredLatents) -> Iterator[RGB24]:
     """The stored latents of the video as it stands, as pictures. Raises LatentsMissing."""
 
     def read(sequence: int) -> Tensor:
@@ -128,7 +130,7 @@ def decoded(engine: Generator, document: SessionDocument, stored: StoredLatents)
         yield pictures
 
 
-def made_anew(engine: Generator, document: SessionDocument, stored: StoredLatents) -> Iterator[RGB24]:
+def made_anew(engine: Generator, document: SessionDocument, *, stored: StoredLatents) -> Iterator[RGB24]:
     """Every block of the journal, from the first. Raises OptionError for a session that began with a picture."""
     journal = Journal.from_json(document.journal())
     try:

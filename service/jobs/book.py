@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
+from service.access.quota import day_of
 from service.config import ServiceConfig
 from service.errors import ErrorCode
 from service.jobs import rows
@@ -22,6 +23,7 @@ from service.jobs.values import Job, JobFailure, JobStatus
 from service.store import queries
 from service.store.failures import SessionLive, SessionUnknown
 from service.store.jobs_schema import JOBS
+from service.store.keys import charge_key
 from service.store.records import ChunkRow, EndReason, SessionRecord, StoredEvent, fingerprints_of
 from service.store.store import SessionStore
 
@@ -181,6 +183,8 @@ class JobBook:
             )
             rows.set_media(connection, job.id, attempt=job.attempt, media_bytes=block.media_bytes)
             queries.add_chunk(connection, job.id, row=row, events=block.events)
+            if job.key_id is not None:
+                charge_key(connection, job.key_id, day=day_of(now), seconds=block.engine_seconds)
             return rows.job_of(connection, job.id)
 
         return self._rung(await self.store.write(work))

@@ -24,6 +24,8 @@ def checked(request: JobRequest, config: ServiceConfig) -> JobRequest:
         raise _refused("priority", f"-{MOST_PRIORITY} to {MOST_PRIORITY}", request.priority)
     if request.decoder not in (None, config.decoder):
         raise _refused("decoder", f"the service's own ({config.decoder or 'the preset decides'})", request.decoder)
+    if request.steps not in (None, len(config.steps or ())):
+        raise _refused("steps", "none, for the model's own, or as many as the service's setting has", request.steps)
     seed = secrets.randbelow(2**63) if request.seed is None else request.seed
     if not 0 <= seed < 2**63:
         raise _refused("seed", "0 to 2^63-1", seed)

@@ -15,6 +15,7 @@ from typing import Self
 from sqlalchemy import Connection
 
 from service.access.principal import Principal
+from service.access.quota import check_new_jobs
 from service.config import ServiceConfig
 from service.jobs import rows
 from service.jobs.bells import rung
@@ -287,6 +288,13 @@ class Jobs:
         known = self._known(connection, principal, idempotency)
         if known is not None:
             return known
+        check_new_jobs(
+            connection,
+            principal,
+            unfinished=lambda key: rows.unfinished_of_key(connection, key),
+            more=len(jobs),
+            now=self.book.clock(),
+        )
         if rows.waiting_jobs(connection) + len(jobs) > self._config.max_queued_jobs:
             raise QueueFull(self._config.max_queued_jobs)
         rows.add_jobs(connection, jobs, openings=openings)

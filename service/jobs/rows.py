@@ -80,6 +80,12 @@ def waiting_jobs(connection: Connection, tenant: str | None = None) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def unfinished_of_key(connection: Connection, key_id: str) -> int:
+    """Jobs of a key that are not terminal."""
+    query = select(func.count()).select_from(JOBS).where(JOBS.c.key_id == key_id, JOBS.c.status.in_(OPEN))
+    return int(connection.execute(query).scalar_one())
+
+
 def opening_of(connection: Connection, job: str) -> str | None:
     """The name of the file that the job begins with."""
     name: str | None = connection.execute(select(JOBS.c.opening).where(JOBS.c.id == job)).scalar()

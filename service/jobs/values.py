@@ -64,18 +64,11 @@ class AdapterScale:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A session that is made again from its journal, from its beginning; what comes after its end is the timeline's."""
-
-    session: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """What a job is to make. Its video has round(`seconds` x the model's fps) frames.
 
-    `timeline` begins at 0 and rises; it may be empty where `source` says what is made. None for model, size, seed:
-    the service's own; the job's stored request then has what was chosen for `model` and `seed`.
+    `timeline` begins at 0 and rises. None for model, size, seed, steps, decoder: the service's own; the job's stored
+    request then has what was chosen for `model` and `seed`.
     """
 
     timeline: tuple[TimedPrompt, ...]
@@ -90,7 +83,6 @@ class JobRequest:
     adapters: tuple[AdapterScale, ...] | None = None
     priority: int = 0
     """Larger: sooner."""
-    source: Source | None = None
     remixed_from: str | None = None
     webhook_url: str | None = None
     notes: tuple[str, ...] = ()
@@ -114,8 +106,6 @@ class JobRequest:
         said["timeline"] = tuple(_timed(entry) for entry in said["timeline"])
         if "adapters" in said:
             said["adapters"] = tuple(AdapterScale(**adapter) for adapter in said["adapters"])
-        if "source" in said:
-            said["source"] = Source(**said["source"])
         if "notes" in said:
             said["notes"] = tuple(said["notes"])
         if "metadata" in said:
@@ -126,7 +116,7 @@ class JobRequest:
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, AdapterScale | Source):
+    if isinstance(value, AdapterScale):
         return asdict(value)
     return dict(value) if isinstance(value, Mapping) else value
 

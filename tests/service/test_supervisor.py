@@ -56,7 +56,9 @@ def test_an_exit_is_described_by_code_or_signal() -> None:
 
 
 def test_the_worker_is_told_the_services_settings() -> None:
-    settings = worker_settings(ServiceConfig(lead_blocks=2, max_sessions=7, max_jobs=1), Endpoints(Path("folder")), loader="a:b")
+    settings = worker_settings(
+        ServiceConfig(lead_blocks=2, max_sessions=7, max_jobs=1), Endpoints(Path("folder")), loader="a:b"
+    )
     assert (settings.folder, settings.generator) == ("folder", "a:b")
     assert (settings.lead_blocks, settings.max_sessions, settings.encoder_queue) == (2, 7, 16)
 

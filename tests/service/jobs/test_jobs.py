@@ -201,6 +201,7 @@ async def test_an_engines_refusal_is_the_jobs_end(tmp_path: Path) -> None:
         (story("a", priority=1001), "priority"),
         (story("a", seed=-1), "seed"),
         (story("a", decoder="full"), "decoder"),
+        (story("a", steps=8), "steps"),
         (story(*("a" for _ in range(1025))), "prompts"),
     ],
 )
