@@ -40,10 +40,10 @@ class Recorder:
     """A context manager that holds the open files of one take and its progress bar on stderr.
 
     Args:
-        frames: how many are expected, for the bar.
+        frames: how many are expected, for the bar; None is no bar.
     """
 
-    def __init__(self, files: TakeFiles, *, width: int, height: int, fps: float, frames: int) -> None:
+    def __init__(self, files: TakeFiles, *, width: int, height: int, fps: float, frames: int | None) -> None:
         self._paths = files
         self._size = (width, height)
         self._fps = fps
@@ -68,8 +68,9 @@ class Recorder:
                 self._video = opening.enter_context(writer)
             if self._paths.hashes is not None:
                 self._hashes = opening.enter_context(self._paths.hashes.open("w", encoding="ascii"))
-            self._bar = tqdm(total=self._expected, unit="frame", file=sys.stderr, dynamic_ncols=True)
-            opening.callback(self._bar.close)
+            if self._expected is not None:
+                self._bar = tqdm(total=self._expected, unit="frame", file=sys.stderr, dynamic_ncols=True)
+                opening.callback(self._bar.close)
             self._open = opening.pop_all()
         return self
 

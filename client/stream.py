@@ -9,6 +9,7 @@ import asyncio
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ from client.report import ChunkArrival, Losses, StreamReport, SwitchReport, buil
 from client.requests import Delivery, Media, Model, Prompt, PromptChange, interaction_message, prompt_text
 from client.sessions import ask_for_ticket
 from client.switch import Switch
+from client.terminal import TerminalScreen
+from client.typing_in import HELP, Typing
 from service.media import provenance
 from service.protocol.client import Pacing, SessionInteraction
 from service.protocol.server import (
@@ -81,6 +84,8 @@ class StreamOptions:
     replayed: tuple[JournalPrompt, ...] = ()
     resume: str | None = None
     files: TakeFiles = field(default_factory=TakeFiles)
+    show: bool = False
+    """Show the picture in the terminal, and take what is typed there."""
     client: ClientOptions = field(default_factory=ClientOptions)
 
 
@@ -104,17 +109,26 @@ async def run_take(options: StreamOptions) -> StreamReport:
         schedule += [_replayed_cue(prompt, info) for prompt in options.replayed]
         frames = expected_frames(info, options.seconds)
         files = replace(options.files, comment=provenance(info.model, f"session {info.session_id}"))
-        recorder = Recorder(files, width=info.width, height=info.height, fps=info.fps, frames=frames)
+        recorder = Recorder(
+            files, width=info.width, height=info.height, fps=info.fps, frames=None if options.show else frames
+        )
         with recorder, _stopping_on_interrupt(session):
             first = "" if options.prompt is None else prompt_text(options.prompt)
             take = _Take(session, schedule, recorder=recorder, paced=options.pacing == "realtime", title=first)
             take.stop_after = None if options.resume is None else options.seconds
-            early = await take.play()
+            early = await _played(take, show=options.show)
         if session.done is not None and options.files.journal is not None:
             options.files.journal.write_text(json.dumps(session.done.journal, indent=1) + "\n", encoding="utf-8")
         if early is not None:
             raise TakeEndedEarly(take.report(), early, expected_frames=frames) from early
         return take.report()
+
+
+async def _played(take: "_Take", *, show: bool) -> ClientError | None:
+    if not show:
+        return await take.play()
+    with TerminalScreen(sys.stderr) as screen:
+        return await take.play(screen)
 
 
 async def _begin(session: Session, options: StreamOptions) -> VideoStart:
@@ -210,11 +224,16 @@ class _Take:
         self._first_title = self._title = title
         """The prompt that the take began with, and that of the chunk stored last."""
         self._frames = 0
+        self._screen: TerminalScreen | None = None
+        self._typed = ""
+        self._by_hand: list[Switch] = []
         self.stop_after: float | None = None
         """Seconds of video after which the take stops the session itself."""
 
-    async def play(self) -> ClientError | None:
-        """Until the end; returns why it came early, None if it did not."""
+    async def play(self, screen: TerminalScreen | None = None) -> ClientError | None:
+        """Until the end; returns why it came early, None if it did not. `screen` shows it, and is typed into."""
+        self._screen = screen
+        shown = [asyncio.create_task(work) for work in (self._paint(), self._typing.run())] if screen else []
         director = asyncio.create_task(self._direct(), name="longtake-director")
         try:
             async for chunk in self._session:
@@ -223,6 +242,11 @@ class _Take:
             return error
         finally:
             director.cancel()
+            for task in shown:
+                task.cancel()
+            await asyncio.gather(*shown, return_exceptions=True)
+            if screen is not None:
+                screen.paint(None)
             with suppress(asyncio.CancelledError, ClientError):
                 await director
             await self._store_those_shown(everything=True)
@@ -237,6 +261,8 @@ class _Take:
         self._playhead.arrive(chunk.received, pts=chunk.pts, frames=frames)
         self._moved.set()
         self._held.append(chunk)
+        if self._screen is not None:
+            self._screen.add(chunk)
         await self._store_those_shown(everything=not self._paced)
         self._recorder.advance(frames, self._note())
         self._frames += frames
@@ -255,6 +281,25 @@ class _Take:
             self._held = [chunk for chunk in self._held if chunk not in gone]
             if gone:
                 self._playhead.take_back(gone[0].pts)
+                if self._screen is not None:
+                    self._screen.take_back(gone[0].pts)
+
+    async def _paint(self) -> None:
+        """Show what is due, at the rate of the video."""
+        assert self._screen is not None, "there is something to paint on"
+        while True:
+            position = self._playhead.position(time.monotonic()) if self._paced else None
+            self._screen.paint(position, note=self._typed or HELP)
+            await asyncio.sleep(1 / self._session.info.fps)
+
+    @property
+    def _typing(self) -> Typing:
+        def said(sentence: str) -> None:
+            self._typed = sentence
+            if self._screen is not None:
+                self._screen.typed()
+
+        return Typing(self._session, sys.stdin, said=said, on_switch=self._by_hand.append)
 
     async def _store_those_shown(self, *, everything: bool) -> None:
         now = time.monotonic()
@@ -263,7 +308,7 @@ class _Take:
             await asyncio.to_thread(self._store, self._held.pop(0))
 
     def report(self) -> StreamReport:
-        switches = [switch.report() for switch in self._switches]
+        switches = [switch.report() for switch in (*self._switches, *self._by_hand)]
         switches += [SwitchReport(cue.name) for cue in self._unsent]
         assert self._session.started_at is not None, "a take that played was started"
         return build_report(
@@ -314,7 +359,7 @@ class _Take:
         """The prompt in force; what somebody else asked for has no words here, and leaves the chapter as it is."""
         if not chunk.metadata.event_ids:
             return self._first_title
-        prompts = {switch.event_id: switch.prompt for switch in self._switches}
+        prompts = {switch.event_id: switch.prompt for switch in (*self._switches, *self._by_hand)}
         return prompts.get(chunk.metadata.event_ids[-1], self._title)
 
     def _note(self) -> str:

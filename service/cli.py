@@ -5,16 +5,20 @@ engine, the wire or the options refuse ends here as one line on stderr, `error: 
 code: 2 where the input is at fault, 1 where it could not be done.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from importlib import metadata
+from typing import Annotated
 
 import typer
 
 from client.errors import ClientError
 from models.errors import EngineError
 from service.commands.access_options import DescribeOptions, KeyCreateOptions, KeyListOptions, KeyRevokeOptions
+from service.commands.examples import teach
 from service.commands.failures import ExitCode, describe
+from service.commands.looking_options import SheetOptions, TopOptions
 from service.commands.options import (
     BatchOptions,
     BenchOptions,
@@ -43,7 +47,7 @@ app = typer.Typer(
     name="longtake",
     help="A streaming video diffusion service: one long shot, made while you watch and direct it.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -182,6 +186,24 @@ def load(options: LoadOptions) -> None:
 
 
 @app.command()
+@takes(TopOptions)
+def top(options: TopOptions) -> None:
+    """Show a running service's sessions and devices, live."""
+    from service.commands.top import run_top
+
+    run_top(options)
+
+
+@app.command()
+@takes(SheetOptions)
+def sheet(options: SheetOptions) -> None:
+    """Put stills of a video on one picture."""
+    from service.commands.sheet import run_sheet
+
+    run_sheet(options)
+
+
+@app.command()
 @takes(BenchOptions)
 def bench(options: BenchOptions) -> None:
     """Measure the engine, stage by stage."""
@@ -280,9 +302,13 @@ def config_show(options: ConfigOptions) -> None:
 
 
 @app.command()
-def version() -> None:
+def version(as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False) -> None:
     """Print the version."""
-    typer.echo(metadata.version("longtake"))
+    found = metadata.version("longtake")
+    typer.echo(json.dumps({"version": found}) if as_json else found)
+
+
+teach(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

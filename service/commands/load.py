@@ -7,6 +7,7 @@ from typing import cast
 
 import typer
 
+from client.connection import ClientOptions
 from client.load import LoadOptions as Load
 from client.load import run as run_sessions
 from client.load_report import LoadReport, Percentiles
@@ -43,6 +44,7 @@ def load_of(options: LoadOptions) -> Load:
         switch_every=options.switch_every,
         mode=cast(PromptMode, options.mode),
         model=options.preset,
+        client=ClientOptions(api_key=options.api_key),
     )
 
 

@@ -126,6 +126,12 @@ class StreamOptions(TakeOptions):
         ),
     ] = None
     resume: Annotated[str | None, typer.Option(help="Go on with this session, by its id, instead of a new one.")] = None
+    show: Annotated[
+        bool, typer.Option("--show", help="Show the picture in the terminal, and take prompts that are typed.")
+    ] = False
+    api_key: Annotated[
+        str | None, typer.Option(envvar="LONGTAKE_API_KEY", help="Where the service asks for a key.")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +194,9 @@ class LoadOptions:
     switch_every: Annotated[float | None, typer.Option(help="Seconds between two prompts of a session.")] = None
     mode: Annotated[str, typer.Option(help="The past at a prompt change: recache, flush, cut, keep.")] = "recache"
     preset: Annotated[str, typer.Option(help="The model.")] = "demo"
+    api_key: Annotated[
+        str | None, typer.Option(envvar="LONGTAKE_API_KEY", help="Where the service asks for a key.")
+    ] = None
     json: Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")] = False
 
 

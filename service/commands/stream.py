@@ -11,6 +11,7 @@ from typing import cast
 
 import typer
 
+from client.connection import ClientOptions
 from client.errors import TakeEndedEarly
 from client.recording import TakeFiles, tell
 from client.report import StreamReport
@@ -68,6 +69,8 @@ def take_of(options: StreamOptions) -> ClientTake:
         resume=options.resume,
         media=Media(format=cast(MediaFormat, options.format), quality=options.quality, picture=picture_of(options)),
         pacing=cast(Pacing, options.pacing),
+        client=ClientOptions(api_key=options.api_key),
+        show=options.show,
         files=TakeFiles(video=options.out, hashes=options.sha256, journal=options.save_journal),
     )
 

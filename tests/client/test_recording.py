@@ -66,9 +66,7 @@ def test_a_prompt_is_a_chapter_of_the_video_and_the_comment_says_what_made_it(tm
             taking.chapter(title, pts=number * 0.75)
             taking.store(np.zeros((12, 64, 96, 3), dtype=np.uint8), sha256="", pts=number * 0.75)
     with av.open(str(path)) as container:
-        chapters = [
-            (chapter["start"] / 10_000_000, chapter["metadata"]["title"]) for chapter in container.chapters()
-        ]
+        chapters = [(chapter["start"] / 10_000_000, chapter["metadata"]["title"]) for chapter in container.chapters()]
         assert container.metadata["comment"] == "made here"
     assert chapters == [(0, "a red ball"), (1.5, "snow")]
 

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import tomllib
@@ -111,20 +112,26 @@ def test_help_is_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None
         "serve",
         "generate",
         "stream",
+        "batch",
         "replay",
         "backup",
         "restore",
         "migrate",
+        "render",
         "load",
+        "top",
+        "sheet",
         "bench",
         "eval",
         "download",
         "doctor",
         "verify",
         "train",
+        "describe",
         "version",
         "config",
         "sessions",
+        "keys",
     ]
 
 
@@ -138,3 +145,39 @@ def test_package_is_the_command() -> None:
     command = [sys.executable, "-m", "service", "version"]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
     assert run.stdout.count(".") == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_can_be_had_for_every_shell(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_LONGTAKE_COMPLETE", f"source_{shell}")
+    said = subprocess.run([sys.executable, "-m", "service"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "longtake" in said.stdout
+
+
+def test_completion_knows_commands_and_options() -> None:
+    for words, found in (("longtake st", "stream"), ("longtake stream --sh", "--show")):
+        environment = os.environ | {
+            "_LONGTAKE_COMPLETE": "complete_bash",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split()) - 1),
+        }
+        said = subprocess.run(
+            [sys.executable, "-m", "service"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert found in said.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["version", "--json"], 0),
+        (["sheet", "absent.mp4"], 1),
+        (["sheet", "absent.mp4", "--columns", "0"], 2),
+        (["sheet", "absent.mp4", "-o", "sheet.gif"], 2),
+        (["top", "--url", "http://127.0.0.1:9"], 1),
+        (["top", "--every", "-1"], 2),
+        (["nothing"], 2),
+    ],
+)
+def test_exit_codes_tell_bad_input_from_what_could_not_be_done(words: list[str], code: int) -> None:
+    assert run(words) == code
