@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import psutil
 import ray
 from ray import serve
 
@@ -89,12 +90,23 @@ async def spread(names: list[str]) -> dict[str, int]:
     return {name: (await _state(named_actor(name)))["sessions"] for name in names}
 
 
-async def replicas() -> list[int]:
+def replicas() -> list[int]:
     """The processes of the API."""
-    found = ray.util.list_named_actors(all_namespaces=True)
-    mine = [actor for actor in found if actor["name"].startswith(f"SERVE_REPLICA::{NAME}#")]
-    handles = [ray.get_actor(actor["name"], namespace=actor["namespace"]) for actor in mine]
-    return [pid for pid in await asyncio.gather(*(handle.get_pid.remote() for handle in handles))]
+    ours = psutil.Process().children(recursive=True) + _of_raylet()
+    return sorted({process.pid for process in ours if f"ServeReplica:{NAME}" in " ".join(process.cmdline())})
+
+
+def _of_raylet() -> list[psutil.Process]:
+    """Ray's processes are no children of this one."""
+    node = ray.get_runtime_context().get_node_id()
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.name() == "raylet" and node in " ".join(process.cmdline()):
+                found += process.children(recursive=True)
+        except psutil.Error:
+            continue  # it has ended meanwhile
+    return found
 
 
 async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
@@ -117,7 +129,7 @@ async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
     await asyncio.gather(*(one.more(2) for one in newcomers))
     told["used_when_added"] = (await spread(names))[names[-1]]
     everyone += newcomers
-    before = await replicas()
+    before = replicas()
     os.kill(before[0], signal.SIGKILL)
     await asyncio.gather(*(one.more(4) for one in everyone))
     told["replicas"] = len(before)
