@@ -116,7 +116,7 @@ class HotPath:
                 vectors.select(-2, place).add_(1)
         return BakedTime(time.blocks_BF6C, time.head_BFC, layers, ends)
 
-    def inputs(self, cache: KVCache, plan: PassPlan, rope: Rotation) -> FusedInputs:
+    def inputs(self, cache: KVCache, plan: PassPlan, *, rope: Rotation) -> FusedInputs:
         """Slots and views of the cache for the passes of one plan."""
         slots = cache.slot_tokens(plan)
         layers = tuple(

@@ -80,7 +80,7 @@ class CachedPasses:
 
     def _context(self, cache: KVCache, plan: PassPlan, text: TextKeysValues) -> PassContext:
         rope = self._rotations.at(range(plan.first_frame, plan.end_frame))
-        fused = None if self._hot is None else self._hot.inputs(cache, plan, rope)
+        fused = None if self._hot is None else self._hot.inputs(cache, plan, rope=rope)
         return PassContext(rope, text, CachedAttention(cache, plan, self.kernel), self.kernel, fused)
 
     def run(self, latents_BFCHW: Tensor, *, time: TimeEmbedding, context: PassContext) -> Tensor:

@@ -30,7 +30,9 @@ ROOMS: tuple[Room, ...] = (
     room("cache", "cache torch"),
     room("cache.window"),
     room("models", "models cache torch numpy safetensors", never="models.train"),
-    room("models.attention", "models cache torch xformers", never="models.train"),
+    room("models.attention", "models cache torch xformers flash_attn_interface", never="models.train"),
+    # The one file with kernels: it is read on GPU machines only.
+    room("models.kernels.triton_forms", "models torch triton", never="models.train"),
     # What reads files of other makers is one file each, so that the rest of the room needs none of these packages.
     room("models.picture", "models numpy PIL"),
     room("models.clip", "models numpy PIL av"),
@@ -119,6 +121,10 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
     ("positional", "models/generator.py::Generator.restore"): "journal, latents, block: said so in the design",
     ("positional", "models/generator.py::Generator.rewind"): "as restore",
     ("positional", "models/generator.py::Generator.take_back"): "as restore",
+    **{
+        ("arguments", f"models/kernels/triton_forms.py::{name}"): "a kernel's pointers, strides and sizes are arguments"
+        for name in ("_modulate_kernel", "_gate_kernel", "_store_kernel", "_turned", "_store")
+    },
     ("positional", "service/worker/engine.py::Engine.restore"): "the seam has the engine's signatures",
     ("positional", "service/worker/engine.py::Engine.rewind"): "as above",
     ("positional", "service/worker/engine.py::Engine.take_back"): "as above",
@@ -212,6 +218,9 @@ def test_dependencies_are_those_that_are_used() -> None:
         "pydantic_core": "pydantic",
         "httpx2": "huggingface_hub",
         "h11": "uvicorn",
+        "triton": "torch",
+        # Of no index: whoever wants FlashAttention 3 builds it beside the torch that is there.
+        "flash_attn_interface": "torch",
     }
     come_with_others["tokenizers"] = "transformers"
     imported = {item.module.split(".")[0] for source in PRODUCT for item in imports_of(source, MODULES)}
