@@ -83,6 +83,9 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
     if options.random_seed is None:
         preset.require_available()
     chosen = choose(options.speed, device=device, window=preset.window)
+    if chosen.graphs and options.adapters and options.quantize != "none":
+        # Putting other adapters in place gives quantised weights new memory, which a recording does not know of.
+        raise ConfigError("graphs go with adapters only where nothing is quantised", field="graphs")
     plan = plan_loading(preset, options)
     if options.report is not None:
         for line in plan.lines():
