@@ -202,11 +202,12 @@ def take_pictures(browser: Browser, address: str, *, out: Path, scheme: str, siz
 def main() -> None:
     parser = argparse.ArgumentParser(description="Pictures of every state of the studio")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures")
-    parser.add_argument("--quick", action="store_true", help="one size, one colour scheme")
+    parser.add_argument("--size", choices=SIZES, action="append", help="not all of them; repeat for more")
+    parser.add_argument("--scheme", choices=["light", "dark"], action="append", help="not both")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    sizes = list(SIZES.items())[: 1 if options.quick else None]
-    schemes = ["dark"] if options.quick else ["light", "dark"]
+    sizes = [(name, SIZES[name]) for name in options.size or SIZES]
+    schemes = options.scheme or ["light", "dark"]
     with running_service("--set", "max_sessions=2", "--set", "heartbeat_timeout=60") as address, chromium() as browser:
         for scheme in schemes:
             for size in sizes:
