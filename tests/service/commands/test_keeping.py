@@ -62,3 +62,12 @@ def test_migrate_there_and_back(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="in use by another server"):
         run(*words)
     server.close()
+
+
+def test_a_store_in_postgres_is_copied_by_its_own_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LONGTAKE_STORE_URL", "postgresql+psycopg://a@127.0.0.1:1/b")
+    for words in (("backup", str(tmp_path / "a")), ("restore", str(tmp_path / "a"))):
+        with pytest.raises(ConfigError, match="pg_dump"):
+            run(*words)
+    # A folder that is named is meant, whatever the settings say.
+    assert json.loads(run("migrate", "--store", str(tmp_path / "store"), "--json"))["version"] == newest()
