@@ -235,12 +235,14 @@ async def whole_take(peer: Peer, *, chunk_seconds: float = 0.0) -> None:
 
     listener = asyncio.create_task(listen())
     sequence = hue = 0
+    active: tuple[str, ...] = ()
     while not stopped.is_set() and sequence * SECONDS_PER_CHUNK < (asked.max_seconds or 1e9):
         await asyncio.sleep(chunk_seconds)
         due = [event for event in waiting if (event.at or 0.0) <= sequence * SECONDS_PER_CHUNK]
         started = tuple(event.event_id for event in due)
         hue += len(due)
-        await peer.chunk(sequence, hue=hue, started_event_ids=started, event_ids=started)
+        active = started[-1:] or active
+        await peer.chunk(sequence, hue=hue, started_event_ids=started, event_ids=started or active)
         for event in due:
             waiting.remove(event)
             facts = {"event_id": event.event_id, "sequence": sequence, "block": sequence}

@@ -11,8 +11,12 @@ from pathlib import Path
 from client.load_report import LoadReport, Percentiles
 from client.report import StreamReport, SwitchReport
 from tests.client.fake_server import Peer, fake_server, whole_take
+from tests.client.serving import serving
+from tests.service.api.running import running
+from tests.service.api.videos.desk import rest
 
 ROOT = Path(__file__).parents[2]
+ADDRESS = re.compile(r"(?:ws|http)://127\.0\.0\.1:8000")
 TEXT = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
 
 
@@ -38,7 +42,9 @@ async def run_beside_server(*words: str, folder: Path) -> str:
 
 
 async def test_programs(tmp_path: Path) -> None:
-    program, plain = (text.replace("ws://127.0.0.1:8000", "SERVER") for text in blocks("python"))
+    library, _, program, plain = (ADDRESS.sub("SERVER", text) for text in blocks("python"))
+    (said,) = (await run_beside_server(sys.executable, "-c", library, folder=tmp_path)).splitlines()
+    assert said == "96 frames of (16, 32, 3), the last at 5.9375 s"
     lines = (await run_beside_server(sys.executable, "-c", program, folder=tmp_path)).splitlines()
     assert lines[0] == "32x16 at 16.0 frames a second"
     assert lines[1] == "0 0.0 (12, 16, 32, 3)"
@@ -50,16 +56,55 @@ async def test_programs(tmp_path: Path) -> None:
     assert lines[-1].startswith("SwitchReport(prompt='a blue star circles over the sea at night'")
 
 
-async def test_command(tmp_path: Path) -> None:
-    (command_line,) = blocks("sh")
-    words = shlex.split(command_line)
+async def test_program_of_videos(tmp_path: Path) -> None:
+    _, program, *_ = blocks("python")
+    async with rest(tmp_path) as service, serving(service.app) as url:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", ADDRESS.sub(url, program), cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, stdout=-1
+        )
+        async with asyncio.timeout(60):
+            while not service.jobs.jobs:
+                await asyncio.sleep(0.01)
+            await service.jobs.advance("video_1", 12)
+            await service.jobs.finish("video_1", b"film")
+            output, _ = await process.communicate()
+    assert output.decode() == "completed 48 ['video_1']\n"
+    assert (tmp_path / "ball.mp4").read_bytes() == b"film"
+
+
+async def test_top() -> None:
+    async with running() as service:
+        output = await run_command(*shlex.split(blocks("sh")[2])[1:], "--url", service.url, folder=ROOT)
+    assert json.loads(output)["sessions"] == []
+
+
+async def run_command(*words: str, folder: Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "service", *words, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=-1
+    )
+    async with asyncio.timeout(60):
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
+
+
+async def test_commands(tmp_path: Path) -> None:
+    take, sheet, _ = blocks("sh")
+    words = shlex.split(take)
     assert words[0] == "longtake"
     command = [sys.executable, "-m", "service", *words[1:], "--url", "SERVER", "--pacing", "none"]
     output = await run_beside_server(*command, folder=tmp_path)
     report = json.loads(output.splitlines()[-1])
     assert (report["frames"], report["missing"]) == (168, 0)
     assert [switch["prompt"] for switch in report["switches"]] == ["a blue star circles over the sea at night"]
-    assert (tmp_path / "take.mp4").stat().st_size > 0
+    facts = json.loads(await run_command(*shlex.split(sheet)[1:], folder=tmp_path))
+    assert (facts["frames"], facts["chapters"], facts["stills"]) == (168, 2, 12)
+    assert (tmp_path / "sheet.jpg").stat().st_size > 0
+
+
+def test_every_example_is_named() -> None:
+    named = set(re.findall(r"client\.examples\.(\w+)", TEXT))
+    assert named == {path.stem for path in (ROOT / "client/examples").glob("*.py")} - {"__init__", "arguments"}
 
 
 def test_every_figure_of_the_report_is_explained() -> None:
