@@ -87,17 +87,17 @@ def fetch(port: int, path: str) -> Any:
         return json.load(answer)
 
 
-def serve_twice(image: str, figures: dict[str, Any], *, work: Path) -> None:
+def serve_twice(image: str, figures: dict[str, Any], *, work: Path, settings: dict[str, str]) -> None:
     port = free_port()
     variables = {"LONGTAKE_PORT": str(port), "LONGTAKE_AUTHENTICATION": "none_anybody_may_do_anything"}
-    variables["LONGTAKE_MISSING_ORIGIN"] = "allow"
+    variables |= {"LONGTAKE_MISSING_ORIGIN": "allow", **settings}
     config = ImageConfig.read(image)
     volumes = {path: work / path.strip("/").replace("/", "-") for path in config.volumes}
     with mounted(image) as tree:
         packages = json.loads((tree / "opt/longtake/sbom.cdx.json").read_text("utf-8"))["components"]
         figures["packages"] = len(packages)
-        settings = {"tree": tree, "volumes": volumes, "environment": variables, "log": work / "log"}
-        with running(image, **settings) as container:
+        given = {"tree": tree, "volumes": volumes, "environment": variables, "log": work / "log"}
+        with running(image, **given) as container:
             figures["ready_s"] = round(wait_until_healthy(container, within=START_LIMIT), 1)
             check_confinement(container)
             report = report_of(stream(port, seconds=6))
@@ -106,7 +106,7 @@ def serve_twice(image: str, figures: dict[str, Any], *, work: Path) -> None:
             check(report["frames"] >= 96 and not report["missing"] and not report["duplicated"], "the stream is whole")
             check(report["switches"][0]["chunk"] is not None, "the new prompt was seen")
             figures["drain_s"] = drain_under_way(container, port)
-        with running(image, **settings) as container:
+        with running(image, **given) as container:
             wait_until_healthy(container, within=START_LIMIT)
             kept = fetch(port, "/v1/sessions")["data"]
             check(len(kept) == 2, "the store outlives the container")
@@ -134,6 +134,9 @@ def main() -> None:
     parser.add_argument("--image", help="run this image instead of building one")
     parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--build-arg", action="append", default=["TORCH_INDEX="], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="of the container's environment"
+    )
     parser.add_argument("--log", type=Path, help="file for what the build says")
     options = parser.parse_args()
     image = options.image or f"localhost/longtake:{options.target}"
@@ -148,7 +151,7 @@ def main() -> None:
             timed(figures, "build_s", lambda: build_image(options.target, image, arguments=arguments, log=log))
         try:
             if not options.build_only:
-                serve_twice(image, figures, work=work)
+                serve_twice(image, figures, work=work, settings=dict(pair.split("=", 1) for pair in options.set))
         except BaseException:
             if (work / "log").exists():
                 sys.stderr.write((work / "log").read_text("utf-8", "replace")[-5000:])
