@@ -79,7 +79,8 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
     sessions = SessionRoutes(store, state.hubs, recordings=recordings)
     app.include_router(sessions_routes(sessions))
     app.include_router(takes_routes(store, sessions.guard))
-    app.state.making = _add_videos(app, services)
+    app.state.making = making = _add_videos(app, services)
+    state.job_counts = lambda: (making.jobs.runner.waiting, len(making.jobs.runner.running))
 
     @app.websocket(REALTIME_PATH)
     async def realtime(websocket: WebSocket) -> None:
@@ -108,7 +109,14 @@ def _add_videos(app: FastAPI, services: Services) -> Making:
         facts=lambda: worker.facts,
     )
     webhooks = parts.webhooks(WebhookBook(store.write, store.read))
-    jobs = Jobs.over(store, config, workers=worker, on_terminal=webhooks.on_terminal, woken=webhooks.wake)
+    jobs = Jobs.over(
+        store,
+        config,
+        workers=worker,
+        on_terminal=webhooks.on_terminal,
+        woken=webhooks.wake,
+        counted=services.metrics.job_ended,
+    )
     for router in parts.routers(jobs, webhooks):
         app.include_router(router)
     return Making(jobs, webhooks)

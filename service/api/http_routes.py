@@ -6,6 +6,7 @@ answer with is in `/openapi.json`, with the shape of its body.
 """
 
 import time
+from collections.abc import Callable
 from importlib import metadata
 from typing import Any
 
@@ -38,6 +39,8 @@ class ApiState:
         refused = services.metrics.sockets_refused
         self.sockets = Sockets(services.config, on_refused=lambda code: refused.labels(code.value).inc())
         self.started_at = time.monotonic()
+        self.job_counts: Callable[[], tuple[int, int]] = lambda: (0, 0)
+        """Jobs that wait, and that are being made here."""
         readings = Readings(
             self._gauges,
             lambda: {str(kind): count for kind, count in self.worker.losses.items()},
@@ -61,6 +64,7 @@ class ApiState:
         on_device = beat.device_memory_bytes if beat else None
         cache = facts.cache_bytes_per_stream * worker.sessions if facts else 0
         waiting = self.connections.waiting()
+        queued, running = self.job_counts()
         gauges: dict[str, tuple[str, float]] = {
             "ready": ("1 while a session would be started.", float(worker.ready)),
             "sessions_active": ("Places taken.", worker.sessions),
@@ -75,6 +79,8 @@ class ApiState:
             "worker_heartbeat_age_seconds": ("Since the worker last said anything.", worker.heartbeat_age()),
             "worker_memory_bytes": ("Memory of the worker's process.", memory),
             "kv_cache_bytes": ("Caches of the sessions.", cache),
+            "jobs_queued": ("Batch jobs that wait.", queued),
+            "jobs_running": ("Batch jobs that this server is making.", running),
             "gpu_fenced": ("GPUs that reported a fault that a restart does not mend.", worker.fenced_gpus),
         }
         if on_device is not None:

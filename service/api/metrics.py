@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service import ipc
 from service.api.reply import Reply
 from service.errors import ErrorCode
+from service.jobs.values import Job
 from service.protocol.server import ChunkMetadata, ErrorMessage, SessionDone
 
 PREFIX = "longtake"
@@ -60,7 +61,17 @@ class Metrics:
         self.bytes_sent = counter("bytes_sent", "Bytes of media that clients' sockets took.")
         self.errors = counter("errors", "Errors told to clients, by code.", "code")
         self.guarded = counter("output_guard", "Blocks that were found faulty: made again, or the end by kind.", "kind")
+        self.job_ends = counter("jobs", "Batch jobs that ended, by status.", "status")
+        self.job_seconds = histogram(
+            "job_duration_seconds", "From the first attempt at a batch job to its end.", buckets=_LONG
+        )
         self.sockets_refused = counter("sockets_refused", "TCP connections that could not stay, by code.", "code")
+
+    def job_ended(self, job: Job) -> None:
+        """A batch job has become terminal."""
+        self.job_ends.labels(job.status.value).inc()
+        if job.started_at is not None and job.completed_at is not None:
+            self.job_seconds.observe(max(0.0, job.completed_at - job.started_at))
 
     def render(self) -> bytes:
         return generate_latest(self.registry)

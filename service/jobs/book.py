@@ -55,6 +55,8 @@ class JobBook:
     on_terminal: OnTerminal = nothing_to_tell
     woken: Callable[[], None] = lambda: None
     """Called after the commit that has made jobs terminal."""
+    counted: Callable[[Job], None] = lambda _job: None
+    """Called once for each of them, after that commit."""
     clock: Callable[[], float] = time.time
 
     # Claims
@@ -309,10 +311,12 @@ class JobBook:
     async def cancel(self, jobs: Sequence[str]) -> list[Job]:
         """They are made no further, in one commit; those that are terminal stay as they are."""
 
-        def work(connection: Connection) -> list[Job]:
-            return [self.end(connection, job, status=JobStatus.CANCELLED, outcome="cancelled") for job in jobs]
+        def work(connection: Connection) -> list[tuple[Job, bool]]:
+            open_before = [not rows.job_of(connection, job).status.terminal for job in jobs]
+            ended = [self.end(connection, job, status=JobStatus.CANCELLED, outcome="cancelled") for job in jobs]
+            return list(zip(ended, open_before, strict=True))
 
-        return [self._ended(job) for job in await self.store.write(work)]
+        return [self._ended(job) if now else job for job, now in await self.store.write(work)]
 
     async def drop_session(self, job: str) -> None:
         """The session of a job that is deleted, unless somebody goes on with it."""
@@ -330,6 +334,7 @@ class JobBook:
 
     def _ended(self, job: Job) -> Job:
         self._ring(job)
+        self.counted(job)
         self.woken()
         return job
 

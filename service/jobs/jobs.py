@@ -64,10 +64,15 @@ class Jobs:
         workers: Workers,
         on_terminal: OnTerminal = nothing_to_tell,
         woken: Callable[[], None] = lambda: None,
+        counted: Callable[[Job], None] = lambda _job: None,
         clock: Callable[[], float] = time.time,
     ) -> Self:
-        """Jobs of a store, made by the workers. `on_terminal` is part of the commit that ends a job."""
-        book = JobBook(store=store, config=config, on_terminal=on_terminal, woken=woken, clock=clock)
+        """Jobs of a store, made by the workers.
+
+        Args:
+            on_terminal: is part of the commit that ends a job; `woken` and `counted` come after it.
+        """
+        book = JobBook(store=store, config=config, on_terminal=on_terminal, woken=woken, counted=counted, clock=clock)
         files = JobFiles(store.folder)
         runner = Runner(book, files, workers=workers, config=config, owner=uuid.uuid4().hex)
         return cls(book, files, runner=runner, config=config)

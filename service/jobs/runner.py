@@ -12,6 +12,7 @@ from typing import Protocol
 
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
+from service.jobs import rows
 from service.jobs.attempt import Attempt, AttemptStage, Worker
 from service.jobs.bells import rung
 from service.jobs.book import JobBook
@@ -47,6 +48,8 @@ class Runner:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._recovered = False
+        self.waiting = 0
+        """Jobs that were queued when it last looked."""
         self._renewed_at = book.clock()
 
     @property
@@ -77,6 +80,7 @@ class Runner:
             logger.info("%d jobs go on that were being made", await self._book.recover())
             self._recovered = True
         await self._fill()
+        self.waiting = await self._book.store.read(rows.waiting_jobs)
         await self._renew()
 
     async def stop(self) -> None:

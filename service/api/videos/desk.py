@@ -70,9 +70,7 @@ class VideoDesk:
         asked = parse_remix(body.fields)
         source = await self.jobs.get(principal, video)
         entries = timeline_of(asked, self.config, seconds=source.request.seconds)
-        job = replace(
-            source.request, timeline=timed_prompts(entries), remixed_from=video, webhook_url=None, source=None, notes=()
-        )
+        job = replace(source.request, timeline=timed_prompts(entries), remixed_from=video, webhook_url=None, notes=())
         job = await self._through_hooks(principal, job)
         opening = await self.jobs.opening(principal, video)
         place = f"POST /v1/videos/{video}/remix"
