@@ -5,14 +5,13 @@ second batch; results come in the order in which the videos ended, so that whoev
 none; a call that may be repeated is, where the server cannot be reached for a moment.
 """
 
-import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from client.errors import ConnectFailed, ProtocolViolation, RequestRefused
+from client.errors import ProtocolViolation
 from client.http import Ask, Server
 from client.video_values import Video, video_of_object
 
@@ -69,16 +68,7 @@ class Batches:
             raise ProtocolViolation(f"expected a video a line, got {text[:80]!r}") from error
 
     async def _tried(self, asked: Ask) -> bytes:
-        for number in range(_ATTEMPTS - 1):
-            try:
-                return await self.server.ask(asked)
-            except ConnectFailed:
-                await asyncio.sleep(self.retry_pause * 2**number)
-            except RequestRefused as refused:
-                if not refused.retryable:
-                    raise
-                await asyncio.sleep(refused.retry_after or self.retry_pause * 2**number)
-        return await self.server.ask(asked)
+        return await self.server.ask_again(asked, attempts=_ATTEMPTS, pause=self.retry_pause)
 
 
 def batch_of(text: bytes) -> Batch:

@@ -60,6 +60,19 @@ class Server:
         except (OSError, HTTPException) as error:
             raise self._unreachable(error) from error
 
+    async def ask_again(self, asked: Ask, *, attempts: int, pause: float) -> bytes:
+        """`ask`, so many times where the server cannot be reached or has no place; for calls that may be repeated."""
+        for number in range(attempts - 1):
+            try:
+                return await self.ask(asked)
+            except ConnectFailed:
+                await asyncio.sleep(pause * 2**number)
+            except RequestRefused as refused:
+                if not refused.retryable:
+                    raise
+                await asyncio.sleep(refused.retry_after or pause * 2**number)
+        return await self.ask(asked)
+
     async def open(self, asked: Ask) -> HTTPResponse:
         """The answer's head; who asked reads the rest, in a thread, and closes it. Raises what `ask` does."""
         address = base_url(self.url) + asked.path

@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import quote, urlencode
 
 from client.downloads import fetch
-from client.errors import ConnectFailed, ProtocolViolation, RequestRefused, VideoFailed, WaitTimeout
+from client.errors import ProtocolViolation, VideoFailed, WaitTimeout
 from client.event_stream import ServerEvent, events
 from client.http import Ask, Server
 from client.progress import VideoBar
@@ -148,17 +148,7 @@ class Videos:
         return f"{PATH}/{quote(video, safe='')}"
 
     async def _tried(self, asked: Ask) -> bytes:
-        """A few times where the server cannot be reached or has no place; each of these calls may be repeated."""
-        for number in range(_ATTEMPTS - 1):
-            try:
-                return await self.server.ask(asked)
-            except ConnectFailed:
-                await asyncio.sleep(self.retry_pause * 2**number)
-            except RequestRefused as refused:
-                if not refused.retryable:
-                    raise
-                await asyncio.sleep(refused.retry_after or self.retry_pause * 2**number)
-        return await self.server.ask(asked)
+        return await self.server.ask_again(asked, attempts=_ATTEMPTS, pause=self.retry_pause)
 
 
 def _is_last(event: ServerEvent) -> bool:
