@@ -296,7 +296,7 @@ class FakeWorker:
         if pending is None or (pending.at or 0.0) > session.block * FRAMES_PER_BLOCK / FPS:
             return ()
         session.pending, session.active = None, (pending.event_id,)
-        session.events.append(_prompt_event(pending.prompts, session.block))
+        session.events.append(_prompt_event(pending.prompts, session.block, event_id=pending.event_id))
         self.emit(
             ipc.Applied(
                 session=name,
@@ -344,9 +344,9 @@ class FakeWorker:
         )
 
 
-def _prompt_event(prompts: tuple[ipc.Prompt, ...], block: int) -> str:
+def _prompt_event(prompts: tuple[ipc.Prompt, ...], block: int, *, event_id: str = "") -> str:
     said = [{"text": prompt.text, "weight": prompt.weight} for prompt in prompts]
-    return json.dumps({"type": "prompt", "block": block, "prompts": said})
+    return json.dumps({"type": "prompt", "block": block, "prompts": said, "event_id": event_id})
 
 
 def _code_in(prompt: str) -> str:

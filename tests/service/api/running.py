@@ -142,11 +142,19 @@ class Talk:
 
 @asynccontextmanager
 async def running(
-    config: ServiceConfig = FAST, *, frame_bytes: int = 100, chunk_interval: float = 0.001
+    config: ServiceConfig = FAST,
+    *,
+    frame_bytes: int = 100,
+    chunk_interval: float = 0.001,
+    store_folder: Path | None = None,
 ) -> AsyncIterator[Running]:
+    """`store_folder`: of a store that outlives it; None: one of its own."""
     worker = MemoryWorker(frame_bytes=frame_bytes, chunk_interval=chunk_interval)
     client = WorkerClient(config)
-    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, closing(SessionStore(Path(folder))) as store:
+    with (
+        tempfile.TemporaryDirectory(dir=MEMORY) as folder,
+        closing(SessionStore(store_folder or Path(folder))) as store,
+    ):
         app = create_app(config, client, store=store)
         server = build_server(app, config)
         tasks = _serve_worker(worker, client)
