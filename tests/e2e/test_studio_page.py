@@ -57,10 +57,10 @@ def test_types_of_the_scripts_hold(tools: Path, tmp_path: Path) -> None:
     assert result.returncode == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_any_state(browser: Browser, address: str, tools: Path, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
+def test_axe_finds_nothing_in_any_state(browser: Browser, address: str, tools: Path, scheme: str, width: int) -> None:
     axe = (tools / "axe-core" / "axe.min.js").read_text("utf-8")
-    with studio_page(browser, address, color_scheme=scheme) as studio:
+    with studio_page(browser, address, color_scheme=scheme, viewport={"width": width, "height": 800}) as studio:
         studio.open()
         found = violations(studio, axe)
         studio.start()
