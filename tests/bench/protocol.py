@@ -51,7 +51,8 @@ from tests.service.api.running import FAST, Running, Talk, running
 from tests.service.bad_messages import BAD_MESSAGES, BadMessage
 from tests.service.fakes import REFUSED_WORD
 
-HANG = 5.0
+HANG = 60.0
+"""Seconds that nothing may take, however busy the machine is; the longest exchange is in the figures."""
 CLIENTS = 3
 CONFIG = FAST.model_copy(
     update={"max_sessions": 1, "waiting_room": 1, "stats_interval": 0.01, "heartbeat_timeout": 120.0}
@@ -157,11 +158,13 @@ class Wire(RuleBasedStateMachine):
         return heard
 
     async def _talk(self, index: int, message: ClientMessage | str | bytes) -> list[ServerMessage]:
+        began = time.monotonic()
         client = self.clients.get(index)
         if client is None:
             talk = await self.stack.enter_async_context(self.service.connection())
             client = self.clients[index] = Client(talk)
         heard = await client.exchange(message, str(self.marks))
+        self.tally["longest_ms"] = max(self.tally["longest_ms"], round(1000 * (time.monotonic() - began)))
         if client.ended:
             del self.clients[index]
         return heard

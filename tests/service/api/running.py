@@ -84,7 +84,12 @@ class Running:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator["Talk"]:
         async with connect(
-            self.url, subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=None, max_queue=4, close_timeout=1
+            self.url,
+            subprotocols=[Subprotocol(SUBPROTOCOL)],
+            max_size=None,
+            max_queue=4,
+            open_timeout=PATIENCE,
+            close_timeout=1,
         ) as socket:
             yield Talk(socket)
 
