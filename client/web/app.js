@@ -55,7 +55,7 @@ async function findModel() {
 
 /** @param {string} why */
 function askForKey(why) {
-  const key = make("input", { id: "key", type: "password", autocomplete: "off", required: true });
+  const key = make("input", { id: "key", type: "password", autocomplete: "off", required: true, autofocus: true });
   const form = make("form", { class: "line" }, key, make("button", { type: "submit", class: "main", text: "Use it" }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();

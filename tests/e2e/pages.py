@@ -24,7 +24,7 @@ FLAGS = (
     "--disable-sync",
     "--no-first-run",
 )
-LIMIT = 120.0
+LIMIT = 240.0
 """Seconds after which a test gives up on something that should come soon."""
 PROMPTS = (
     "a red ball bounces over a grassy meadow by day",
