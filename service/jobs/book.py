@@ -7,7 +7,7 @@ inside that commit; who waits hears of a change after it.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
@@ -61,12 +61,16 @@ class JobBook:
 
     # Claims
 
-    async def claim(self, owner: str, *, untroubled: bool) -> Job | None:
-        """Take up the next job, if there is one. `untroubled`: none that a worker was lost with before."""
+    async def claim(self, owner: str, *, untroubled: bool, but: Sequence[str] = ()) -> Job | None:
+        """Take up the next job, if there is one, and none of `but`.
+
+        Args:
+            untroubled: none that a worker was lost with before.
+        """
 
         def work(connection: Connection) -> Job | None:
             now = self.clock()
-            job = rows.next_in_turn(connection, now, untroubled=untroubled)
+            job = rows.next_in_turn(connection, now, untroubled=untroubled, but=but)
             if job is None:
                 return None
             rows.change(
@@ -90,8 +94,8 @@ class JobBook:
             self._ring(job)
         return job
 
-    async def renew(self, jobs: Iterable[Job]) -> None:
-        """They are still being made."""
+    async def renew(self, jobs: Sequence[Job]) -> None:
+        """They are still being made. A sequence, for it is read in the thread that writes."""
         until = self.clock() + self.config.job_lease
 
         def work(connection: Connection) -> None:

@@ -146,11 +146,14 @@ def count_by_status(connection: Connection, batch: str | None = None) -> BatchCo
 # Attempts
 
 
-def next_in_turn(connection: Connection, now: float, *, untroubled: bool) -> Job | None:
-    """The job to take up: one that waits, or one whose holder has not been heard of since its lease ran out."""
+def next_in_turn(connection: Connection, now: float, *, untroubled: bool, but: Sequence[str]) -> Job | None:
+    """The job to take up: one that waits, or one whose holder has not been heard of since its lease ran out.
+
+    None of `but`: those are in these hands already, however long a machine was asleep.
+    """
     waits = and_(JOBS.c.status == JobStatus.QUEUED, or_(JOBS.c.retry_at.is_(None), JOBS.c.retry_at <= now))
     left = and_(JOBS.c.status == JobStatus.IN_PROGRESS, JOBS.c.lease_until < now)
-    query = select(JOBS).where(or_(waits, left))
+    query = select(JOBS).where(or_(waits, left), JOBS.c.id.not_in(but))
     if untroubled:
         query = query.where(JOBS.c.losses == 0)
     query = query.order_by(JOBS.c.priority.desc(), JOBS.c.created_at, JOBS.c.id).limit(1)

@@ -67,13 +67,23 @@ class Runner:
         with self._book.bells.listening(QUEUE) as bell:
             while not self._stopping:
                 bell.clear()
-                try:
-                    await self._look()
-                except StoreClosed:
+                if not await self._looked():
                     return
-                except StoreError as error:
-                    logger.warning("no job can be taken up: %s", error)
                 await rung(bell, min(_LOOK_SECONDS, self._config.job_retry_delay))
+
+    async def _looked(self) -> bool:
+        """False once the store is closed. A fault of ours is written down, and the next look is made all the same."""
+        looking = asyncio.create_task(self._look())
+        try:
+            await asyncio.wait({looking})
+        finally:
+            looking.cancel()
+        error = None if looking.cancelled() else looking.exception()
+        if isinstance(error, StoreError) and not isinstance(error, StoreClosed):
+            logger.warning("no job can be taken up: %s", error)
+        elif error is not None and not isinstance(error, StoreClosed):
+            logger.error("jobs could not be looked after", exc_info=error)
+        return not isinstance(error, StoreClosed)
 
     async def _look(self) -> None:
         if not self._recovered:
@@ -102,7 +112,7 @@ class Runner:
 
     async def _fill(self) -> None:
         while not self._stopping and self._has_room():
-            job = await self._book.claim(self._owner, untroubled=bool(self._running))
+            job = await self._book.claim(self._owner, untroubled=bool(self._running), but=self.running)
             if job is None:
                 return
             self._begin(job)
@@ -187,7 +197,7 @@ class Runner:
         now = self._book.clock()
         if self._running and now >= self._renewed_at + self._config.job_lease / 3:
             self._renewed_at = now
-            await self._book.renew(attempt.job for attempt in self._running.values())
+            await self._book.renew(tuple(attempt.job for attempt in self._running.values()))
 
 
 def _outcome_of(making: "asyncio.Task[Outcome]", job: Job) -> Outcome:
