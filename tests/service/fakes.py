@@ -87,6 +87,8 @@ class FakeWorker:
     discards_at_rewind: bool = False
     """Says at a rewind that the last chunk was not seen."""
     device_memory_bytes: int | None = None
+    head: bytes = b""
+    """What a decoder of its sessions has to have first."""
     deaf_to_stop: bool = False
     """Holds its sessions although it was told to end them."""
 
@@ -164,6 +166,8 @@ class FakeWorker:
                 block_frames=3,
                 frames_per_block=FRAMES_PER_BLOCK,
                 first_block_frames=FRAMES_PER_BLOCK,
+                codec="avc1.64000a" if self.head else "",
+                init=self.head,
             )
         )
         if len(start.prompts[0].text) > TRUNCATED_AT:

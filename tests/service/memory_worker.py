@@ -49,11 +49,13 @@ class MemoryWorker:
 
     def successor(self) -> "MemoryWorker":
         """Another like it, that knows nothing of its sessions."""
-        return MemoryWorker(
+        made = MemoryWorker(
             frame_bytes=self.worker.frame_bytes,
             heartbeat_interval=self._heartbeat_interval,
             chunk_interval=self._chunk_interval,
         )
+        made.worker.head = self.worker.head
+        return made
 
     async def run(self) -> None:
         self.worker.emit(ipc.Ready(facts=self.facts))

@@ -45,6 +45,11 @@ def test_figures_are_of_the_blocks_that_had_something_to_do(
     assert figures(spent) == StageFigures(*expected)
 
 
+def test_a_format_that_there_is_not_is_refused() -> None:
+    with pytest.raises(OptionError, match="expected one of jpeg, webp, png, raw, m4s, not gif"):
+        run_bench(BenchOptions(format="gif"))
+
+
 def test_stages_add_up() -> None:
     stages = stages_of([cost(denoise=10.0, send=1.0), cost(denoise=20.0, recache=5.0)])
     assert list(stages) == [*STAGES, "total"]
