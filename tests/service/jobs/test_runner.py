@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import errno
 import os
-from dataclasses import dataclass, field
+import uuid
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from service.errors import ErrorCode
 from service.jobs import rows
 from service.jobs.book import Block
 from service.jobs.failures import StaleAttempt
-from service.jobs.values import JobStatus
+from service.jobs.values import Job, JobStatus
 from service.store.failures import StoreFailed
 from service.store.records import ChunkRow
 from tests.service.jobs.stages import CONFIG, Stage, expected, frames_in, opened, story
@@ -134,6 +135,52 @@ async def test_a_server_that_stops_lets_its_jobs_wait_and_the_next_goes_on(tmp_p
         done = await stage.end_of(job.id)
         assert (done.status, done.attempt, done.losses) == (JobStatus.COMPLETED, 2, 0)
         assert await stage.hashes(job.id) == expected(["a"] * 40)
+
+
+async def test_a_fault_of_the_program_stops_no_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path, running=False) as stage:
+        left = [2]
+
+        def free_bytes(_files: object) -> int:
+            left[0] -= 1
+            if left[0] >= 0:
+                raise RuntimeError("a fault")
+            return 1
+
+        monkeypatch.setattr(type(stage.jobs.files), "free_bytes", free_bytes)
+        job_id = uuid.uuid4().hex
+        await stage.store.write(lambda connection: rows.add_jobs(connection, [_row(job_id, stage)], openings={}))
+        running = asyncio.create_task(stage.jobs.run())
+        assert (await stage.end_of(job_id)).status is JobStatus.COMPLETED
+        assert left[0] < 0
+        await stage.jobs.stop()
+        await running
+
+
+def _row(job_id: str, stage: Stage) -> Job:
+    request = replace(story("a"), model="demo")
+    return Job(
+        id=job_id,
+        tenant=LOCAL.tenant,
+        status=JobStatus.QUEUED,
+        request=request,
+        created_at=stage.jobs.book.clock(),
+        version=1,
+    )
+
+
+async def test_a_job_that_is_made_here_is_not_taken_up_again_however_late_it_is(tmp_path: Path) -> None:
+    now = [1000.0]
+    async with opened(tmp_path, running=False) as stage:
+        object.__setattr__(stage.jobs.book, "clock", lambda: now[0])
+        await stage.jobs.create(LOCAL, story("a"))
+        book = stage.jobs.book
+        first = await book.claim("one", untroubled=False)
+        assert first is not None
+        now[0] += 10 * CONFIG.job_lease
+        assert await book.claim("one", untroubled=False, but=(first.id,)) is None
+        await book.renew((first,))
+        assert await book.claim("two", untroubled=False) is None
 
 
 async def test_jobs_wait_while_the_disk_is_below_its_floor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
