@@ -49,11 +49,12 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
 
     `app.state.api` is its ApiState, `app.state.making` what makes batch jobs.
     """
+    metrics = Metrics()
     services = Services(
         config=config,
         worker=worker,
         store=store,
-        metrics=Metrics(),
+        metrics=metrics,
         tokens=Tokens(config.resume_tokens, keeper=store.holds),
         pictures=Pictures(config),
         desk=Desk(store.keys, config),
@@ -61,7 +62,7 @@ def create_app(config: ServiceConfig, worker: WorkerClient, *, store: SessionSto
         tracing=tracing_to(
             config.telemetry_endpoint, share=config.telemetry_share, process="api", version=installed_version()
         ),
-        hooks=hooks_of(config),
+        hooks=hooks_of(config, lambda outcome: metrics.prompts.labels(outcome).inc()),
     )
     state = ApiState(services)
     app = FastAPI(title="Longtake", version=installed_version(), openapi_url=None, docs_url=None, redoc_url=None)
@@ -108,7 +109,8 @@ def _add_videos(app: FastAPI, services: Services) -> Making:
         check=FileCheck(),
         facts=lambda: worker.facts,
     )
-    webhooks = parts.webhooks(WebhookBook(store.write, store.read))
+    tries = services.metrics.webhooks
+    webhooks = parts.webhooks(WebhookBook(store.write, store.read), lambda outcome: tries.labels(outcome).inc())
     jobs = Jobs.over(
         store,
         config,

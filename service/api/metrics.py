@@ -59,6 +59,8 @@ class Metrics:
         self.frames_dropped = counter("frames_dropped", "Frames that were not sent, by reason.", "reason")
         self.switch_seconds = histogram("prompt_switch_latency_seconds", "From a prompt to its chunk.", buckets=_MEDIUM)
         self.bytes_sent = counter("bytes_sent", "Bytes of media that clients' sockets took.")
+        self.webhooks = counter("webhooks", "Tries of webhooks, by outcome.", "outcome")
+        self.prompts = counter("prompts_judged", "Prompts that hooks looked at, by outcome.", "outcome")
         self.errors = counter("errors", "Errors told to clients, by code.", "code")
         self.guarded = counter("output_guard", "Blocks that were found faulty: made again, or the end by kind.", "kind")
         self.job_ends = counter("jobs", "Batch jobs that ended, by status.", "status")

@@ -11,18 +11,19 @@ from typing import Any
 from service.config import ServiceConfig
 from service.errors import ConfigError
 from service.hooks.fill import FillEnhancer
-from service.hooks.prompting import PromptHooks
+from service.hooks.prompting import PromptHooks, nobody_counts
 from service.hooks.values import ContentPolicy, PromptEnhancer
 from service.hooks.words import word_policy
 
 
-def hooks_of(config: ServiceConfig) -> PromptHooks:
+def hooks_of(config: ServiceConfig, counted: Callable[[str], None] = nobody_counts) -> PromptHooks:
     """Raises ConfigError."""
     return PromptHooks(
         enhancer=_enhancer(config),
         policy=_policy(config),
         timeout=config.hook_timeout,
         most_chars=config.max_prompt_chars,
+        counted=counted,
     )
 
 

@@ -8,7 +8,7 @@ as it came, and nothing is noted.
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -32,14 +32,19 @@ class PromptRefused(ProtocolError):
         self.note = note
 
 
+def nobody_counts(outcome: str) -> None:
+    """Where there are no metrics."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromptHooks:
-    """None is a hook that is off. `timeout` and `most_chars` bound what a hook may do."""
+    """None is a hook that is off. `timeout` and `most_chars` bound what one may do; `counted` hears of each prompt."""
 
     enhancer: PromptEnhancer | None = None
     policy: ContentPolicy | None = None
     timeout: float = 5.0
     most_chars: int = 2000
+    counted: Callable[[str], None] = nobody_counts
 
     @property
     def off(self) -> bool:
@@ -49,6 +54,15 @@ class PromptHooks:
         """What the engine gets of a prompt. Raises PromptRefused, or ProtocolError with the code `hook_failed`."""
         if self.off:
             return Judged(asked.texts)
+        try:
+            judged = await self._apply(asked, context)
+        except ProtocolError as error:
+            self.counted("refused" if isinstance(error, PromptRefused) else "failed")
+            raise
+        self.counted("allowed")
+        return judged
+
+    async def _apply(self, asked: Asked, context: PromptContext) -> Judged:
         texts, notes = [], []
         for text, field in zip(asked.texts, asked.fields, strict=True):
             await self._judge(text, context, asked=asked, field=field)

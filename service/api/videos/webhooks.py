@@ -32,12 +32,13 @@ _AFTER_TROUBLE = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Webhooks:
-    """`said`: a job as REST says it. `clock`: seconds since 1970."""
+    """`said`: a job as REST says it. `counted` hears how each try ended. `clock`: seconds since 1970."""
 
     config: ServiceConfig
     book: WebhookBook
     outbound: Outbound
     said: Callable[[Job], Video]
+    counted: Callable[[str], None]
     clock: Callable[[], float] = time.time
     swept_at: float = 0.0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
@@ -118,11 +119,14 @@ class Webhooks:
         trouble = await self._send(row)
         now, attempts = self.clock(), row.attempts + 1
         if trouble is None:
+            self.counted("delivered")
             await self.book.finish(row.id, at=now, outcome="delivered")
         elif trouble.final or attempts >= self.config.webhook_attempts:
             logger.info("webhook %s is given up after %d tries: %s", row.id, attempts, trouble.words)
+            self.counted("given_up")
             await self.book.finish(row.id, at=now, outcome="given_up", trouble=trouble.words)
         else:
+            self.counted("again")
             await self.book.again(row.id, at=now + self.delay(attempts), trouble=trouble.words)
 
     def delay(self, attempts: int) -> float:

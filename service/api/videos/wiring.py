@@ -22,6 +22,7 @@ from service.api.videos.webhook_routes import webhook_routes
 from service.api.videos.webhooks import Webhooks
 from service.config import ServiceConfig
 from service.hooks import PromptHooks
+from service.hooks.prompting import nobody_counts
 from service.jobs.desk import JobService
 from service.jobs.values import Job
 from service.outbound.fetching import Outbound
@@ -47,9 +48,9 @@ class VideoParts:
         size = f"{facts.width}x{facts.height}" if facts is not None else ""
         return video_of(job, model=facts.preset if facts is not None else self.config.preset, size=size)
 
-    def webhooks(self, book: WebhookBook) -> Webhooks:
+    def webhooks(self, book: WebhookBook, counted: Callable[[str], None] = nobody_counts) -> Webhooks:
         """`on_terminal` and `wake` are for the queue; somebody has to `run` it."""
-        return Webhooks(config=self.config, book=book, outbound=self.outbound, said=self.said)
+        return Webhooks(config=self.config, book=book, outbound=self.outbound, said=self.said, counted=counted)
 
     def desk(self, jobs: JobService) -> VideoDesk:
         return VideoDesk(

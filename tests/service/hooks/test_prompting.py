@@ -74,7 +74,8 @@ async def test_what_hooks_say_is_noted() -> None:
 
 @pytest.mark.parametrize("word", ["bounces", "gun"])
 async def test_the_policy_sees_what_was_said_and_what_was_made_of_it(word: str) -> None:
-    hooks = PromptHooks(enhancer=Says("a gun"), policy=Forbids(word))
+    counted: list[str] = []
+    hooks = PromptHooks(enhancer=Says("a gun"), policy=Forbids(word), counted=counted.append)
     with pytest.raises(PromptRefused) as caught:
         await hooks.apply(ASKED, CONTEXT)
     error = caught.value
@@ -85,7 +86,7 @@ async def test_the_policy_sees_what_was_said_and_what_was_made_of_it(word: str) 
         "Not that.",
     )
     note = json.loads(error.note)
-    assert (note["type"], note["rule"]) == ("prompt_refused", "rule 1")
+    assert (note["type"], note["rule"], counted) == ("prompt_refused", "rule 1", ["refused"])
 
 
 @pytest.mark.parametrize("fault", [OSError("down"), ValueError("bad"), RuntimeError("broken")])

@@ -44,6 +44,8 @@ class Desk:
     store: SessionStore
     webhooks: Webhooks
     clock: Clock
+    counted: list[str]
+    """How tries ended."""
 
     async def end(self, url: str | None, status: JobStatus = JobStatus.COMPLETED, *, job: str = "video_1") -> None:
         """A job ends, as the queue has it: in one transaction with its webhook."""
@@ -62,14 +64,14 @@ class Desk:
 
 @asynccontextmanager
 async def desk(folder: Path, outbound: Outbound | None = None) -> AsyncIterator[Desk]:
-    store, clock = SessionStore(folder), Clock()
+    store, clock, counted = SessionStore(folder), Clock(), list[str]()
     parts = VideoParts(
         config=CONFIG, hooks=PromptHooks(), outbound=outbound or way_out(), check=anything, facts=lambda: None
     )
-    webhooks = dataclasses.replace(parts.webhooks(WebhookBook(store.write, store.read)), clock=clock)
+    webhooks = dataclasses.replace(parts.webhooks(WebhookBook(store.write, store.read), counted.append), clock=clock)
     try:
         async with asyncio.timeout(GUARD):
-            yield Desk(store, webhooks, clock)
+            yield Desk(store, webhooks, clock, counted)
     finally:
         store.close()
 
@@ -101,6 +103,7 @@ async def test_a_job_that_ends_is_told_once(tmp_path: Path) -> None:
         assert headers["content-type"] == "application/json"
         row = await at.row()
         assert (row.outcome, row.attempts, row.next_at, row.finished_at) == ("delivered", 1, None, at.clock())
+        assert at.counted == ["delivered"]
 
 
 async def test_it_is_tried_again_with_growing_pauses_and_then_given_up(tmp_path: Path) -> None:
@@ -124,6 +127,7 @@ async def test_it_is_tried_again_with_growing_pauses_and_then_given_up(tmp_path:
         assert len({taken(server, number)[0]["webhook-id"] for number in range(4)}) == 1
         times = [int(taken(server, number)[0]["webhook-timestamp"]) - int(begun) for number in range(4)]
         assert times == [0, 5, 35, 135]
+        assert at.counted == ["again", "again", "again", "given_up"]
         at.clock.now += 1e6
         assert await at.webhooks.round() == 0
 
