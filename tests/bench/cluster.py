@@ -30,7 +30,7 @@ from service.cluster.runtime import NAMESPACE, actor_names, named_actor
 from service.config import ServiceConfig, load_config
 from tests.bench.deployment import HANG, ROOT, SETTINGS, free_port, is_ready
 from tests.bench.directed import Watched, watch
-from tests.bench.rolling import LONGEST
+from tests.bench.rolling import LONGEST, compare
 from tests.service.api.running import MEMORY
 from tests.service.store.postgres import postgres
 
@@ -124,7 +124,7 @@ async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
     told["after_worker_killed"] = sum((await spread(names)).values())
     await directory(config).set_least.remote(3)
     names = await until_workers(config, 3)
-    newcomers = [Watched(100 + number) for number in range(2)]
+    newcomers = [Watched(100 + number) for number in range(4)]
     watching += [asyncio.create_task(watch(one, config.port, seconds=LONGEST)) for one in newcomers]
     await asyncio.gather(*(one.more(2) for one in newcomers))
     told["used_when_added"] = (await spread(names))[names[-1]]
@@ -141,17 +141,8 @@ async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
     told["worker_restarts"] = sum(one.worker_restarts for one in everyone)
     told["blocks"] = sum(len(one.video) for one in everyone)
     told["missing"] = sum(one.missing + one.gaps for one in everyone)
-    told["different"] = await _different(everyone, config.port)
+    told["different"] = await compare(everyone, config.port)
     return told
-
-
-async def _different(everyone: list[Watched], port: int) -> int:
-    different = 0
-    for one in everyone:
-        alone = await watch(Watched(one.seed), port, seconds=len(one.video) * 0.75, pacing="none")
-        different += sum(mine != theirs for mine, theirs in zip(one.video, alone.video, strict=False))
-        different += max(0, len(one.video) - len(alone.video))
-    return different
 
 
 def settings(folder: Path, url: str, *, sessions: int) -> ServiceConfig:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.bench.deployment import Address, Server, deployed
+from tests.bench.deployment import Server, deployed
 from tests.bench.directed import Watched, watch
 from tests.bench.queueing import Queueing
 from tests.service.api.running import MEMORY
@@ -57,7 +57,7 @@ async def run(times: int, *, sessions: int = 4, count: int = 2, jobs: bool = Tru
                 task.cancel()
             await asyncio.gather(*asking, return_exceptions=True)
             await queueing.settle()
-            different = await compare(everyone, address)
+            different = await compare(everyone, address.port)
         exits = [code for server in servers for code in server.exits[:-1]]
     return {
         "restarts": times,
@@ -82,11 +82,11 @@ async def _restart(server: Server) -> None:
     await server.ready()
 
 
-async def compare(everyone: list[Watched], address: Address) -> int:
+async def compare(everyone: list[Watched], port: int) -> int:
     """Blocks that are not as in the same session, undisturbed."""
     different = 0
     for one in everyone:
-        alone = await watch(Watched(one.seed), address.port, seconds=len(one.video) * 0.75, pacing="none")
+        alone = await watch(Watched(one.seed), port, seconds=len(one.video) * 0.75 + 1.0, pacing="none")
         pairs = zip(one.video, alone.video, strict=False)
         different += sum(mine != theirs for mine, theirs in pairs) + max(0, len(one.video) - len(alone.video))
     return different
