@@ -21,7 +21,7 @@ def python_components() -> list[dict[str, object]]:
         name, version = distribution.metadata["Name"], distribution.version
         purl = f"pkg:pypi/{quote(name.lower().replace('_', '-'))}@{quote(version)}"
         component: dict[str, object] = {"type": "library", "bom-ref": purl, "name": name, "version": version}
-        licence = distribution.metadata.get("License-Expression")
+        licence = distribution.metadata.json.get("license_expression")
         if licence:
             component["licenses"] = [{"expression": licence}]
         found[purl] = component | {"purl": purl}

@@ -27,6 +27,7 @@ def configure_logs(format: LogFormat, *, level: str = "info", process: str, stre
     root.addHandler(handler)
     root.setLevel(level.upper())
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger(ACCESS).setLevel(logging.NOTSET if format == "json" else logging.WARNING)
 
 

@@ -96,7 +96,7 @@ def serve_twice(image: str, figures: dict[str, Any], *, work: Path, settings: di
     with mounted(image) as tree:
         packages = json.loads((tree / "opt/longtake/sbom.cdx.json").read_text("utf-8"))["components"]
         figures["packages"] = len(packages)
-        given = {"tree": tree, "volumes": volumes, "environment": variables, "log": work / "log"}
+        given: dict[str, Any] = {"tree": tree, "volumes": volumes, "environment": variables, "log": work / "log"}
         with running(image, **given) as container:
             figures["ready_s"] = round(wait_until_healthy(container, within=START_LIMIT), 1)
             check_confinement(container)

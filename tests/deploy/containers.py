@@ -46,7 +46,7 @@ exec chroot "$TREE" "$@"
 def call(*words: str | Path, **options: Any) -> str:
     """What a command prints. Raises CalledProcessError, with what it said on the way."""
     done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=True, **options)
-    return done.stdout.strip()
+    return str(done.stdout).strip()
 
 
 @dataclass(frozen=True, slots=True)

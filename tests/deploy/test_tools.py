@@ -41,7 +41,8 @@ def test_the_dockerfile_passes_hadolint(tmp_path: Path) -> None:
     ],
 )
 def test_compose_understands_its_file(profile: str, services: set[str]) -> None:
-    words = [BIN / "docker-compose", "-f", "deploy/compose.yaml", *(["--profile", profile] if profile else [])]
+    words: list[str | Path] = [BIN / "docker-compose", "-f", "deploy/compose.yaml"]
+    words += ["--profile", profile] if profile else []
     said = run(*words, "config")
     assert said.returncode == 0, said.stderr
     assert said.stderr == ""
