@@ -21,8 +21,6 @@ OPTIONS = ClientOptions(
     buffer_chunks=64,
     notices=10_000,
 )
-PROMPTS = ((3.0, "the sea at night", "recache"), (9.0, "a forest in the snow", "flush"), (15.0, "a red car", "recache"))
-"""Given at the start, for these seconds of media: the same in the disturbed session and the undisturbed one."""
 
 
 @dataclass(slots=True)
@@ -73,8 +71,6 @@ async def watch(watched: Watched, port: int, *, seconds: float, pacing: str = "r
             max_seconds=seconds,
         )
         watched.session_id = info.session_id
-        for at, prompt, mode in PROMPTS:
-            await session.prompt(prompt, at=at, mode="flush" if mode == "flush" else "recache")
         async for chunk in session:
             watched.take(chunk.sequence, chunk.metadata.block, chunk.frames_sha256)
         assert session.done is not None
