@@ -17,7 +17,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from models.load import load_engine as load
 from service.config import ServiceConfig
@@ -177,11 +177,11 @@ def one(root: Path, port: int, *, victim: Victim | None, point: int) -> tuple[bo
     return again or (victim == "worker" and worker_killed), found
 
 
-def run(root: Path, *, every: int, most: int, port: int) -> dict[str, object]:
+def run(root: Path, *, victims: list[Victim], every: int, most: int, port: int) -> dict[str, object]:
     _, good = one(root, port, victim=None, point=0)
     assert good["frames"] == FRAMES, good
     said: dict[str, object] = {}
-    for victim in ("api", "worker", "both"):
+    for victim in victims:
         kills, point = 0, 1
         wrong: list[object] = []
         while point <= most:
@@ -199,6 +199,7 @@ def run(root: Path, *, every: int, most: int, port: int) -> dict[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--victims", nargs="+", choices=get_args(Victim), default=list(get_args(Victim)))
     parser.add_argument("--every", type=int, default=1)
     parser.add_argument("--most", type=int, default=1000)
     parser.add_argument("--port", type=int, default=18431)
@@ -208,7 +209,11 @@ def main() -> None:
         store, port, point = options.serve
         serve(Path(store), int(port), api_point=int(point))
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(run(Path(folder), every=options.every, most=options.most, port=options.port)))
+        print(
+            json.dumps(
+                run(Path(folder), victims=options.victims, every=options.every, most=options.most, port=options.port)
+            )
+        )
 
 
 if __name__ == "__main__":
