@@ -5,6 +5,7 @@ fail.
 """
 
 import json
+from itertools import chain
 from typing import Never
 
 import typer
@@ -17,6 +18,7 @@ from models.presets import ModelFile
 from models.speed import lossy_of, speed_of
 from service.commands.failures import ExitCode
 from service.commands.options import DoctorOptions
+from service.commands.premises import premises
 from service.commands.presets import NamedPreset, find_preset
 
 
@@ -24,7 +26,8 @@ def run_doctor(options: DoctorOptions) -> None:
     """Leaves with code 1 if something would fail. Raises PresetError or ConfigError."""
     found = find_preset(options.preset, options, settings=_settings(options))
     checks = []
-    for check in diagnose(found.preset, as_served(found), sums=not options.quick, read=_Bars()):
+    looked = diagnose(found.preset, as_served(found), sums=not options.quick, read=_Bars())
+    for check in chain(looked, premises(found.config)):
         checks.append(check)
         for line in lines_of(check):
             typer.echo(line, err=options.json)
