@@ -10,12 +10,13 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from models.compiling import MAX_SHAPES, Compiler, load_compiled, save_compiled
+from models.config import WanVaeConfig
 from models.decoding import hasten
 from models.errors import ConfigError
 from models.load import LoadOptions, build_generator
 from models.pieces import make_decoder
 from models.speed import Speed
-from models.wan_vae import WanVae, WanVaeConfig
+from models.wan_vae import WanVae
 from tests.models.engines import make_blocks, prompts, small_preset
 
 TRACED = Speed(compile="on", backend="eager")
@@ -64,7 +65,10 @@ def test_a_part_that_cannot_be_compiled_is_an_error() -> None:
 
 @pytest.mark.usefixtures("graphs")
 def test_one_shape_too_many_is_an_error() -> None:
-    compiled = Compiler("eager").function(lambda x: x * 2)
+    def doubled(x: torch.Tensor) -> torch.Tensor:
+        return x * 2
+
+    compiled = Compiler("eager").function(doubled)
     for size in range(2, MAX_SHAPES + 2):
         compiled(torch.ones(size))
     with pytest.raises(torch._dynamo.exc.FailOnRecompileLimitHit):

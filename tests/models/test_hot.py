@@ -72,7 +72,7 @@ def run_two_blocks(passes: CachedPasses) -> list[torch.Tensor]:
 
 def test_packed_weights_are_held_once_and_changed_in_place() -> None:
     transformer = build_generator(small_preset(), LoadOptions(random_seed=3)).parts.passes.transformer
-    attn = transformer.blocks[0].self_attn
+    attn = next(iter(transformer.blocks)).self_attn
     before = attn.k.weight.clone()
     packed = pack(attn)
     assert packed.weight is not None
