@@ -57,10 +57,12 @@ def test_files_at_hand_become_a_healthy_model(installed: Path) -> None:
     code, said, first = doctor(installed)
     assert (code, first) == (0, None)
     assert list(said) == [
-        *("preset", "device", "attention", "quantisation", "memory"),
+        *("preset", "device", "attention", "fast paths", "quantisation", "memory"),
         *("licence", "packages", "files", "sums", "shapes"),
+        *("store", "room", "gpu faults"),
     ]
-    assert all(verdict == "ok" for verdict, *_ in said.values())
+    # Room and who watches a GPU are this machine's own affair.
+    assert {name for name, (verdict, *_) in said.items() if verdict != "ok"} <= {"room", "gpu faults"}
     assert said["shapes"][1:] == ["names and shapes are those of the preset"]
     code, said, first = doctor(installed, "--decoder", "full", "--quick")
     assert (code, first) == (0, None)
@@ -172,7 +174,8 @@ def test_what_does_not_fit_this_machine_is_found_first(installed: Path) -> None:
     assert report["first_failure"] == "device"
     # Nothing is said of what only the device could tell; the files are looked at all the same.
     assert [check["name"] for check in report["checks"]] == [
-        *("preset", "device", "licence", "packages", "files", "sums", "shapes")
+        *("preset", "device", "licence", "packages", "files", "sums", "shapes"),
+        *("store", "room", "gpu faults"),
     ]
     code, _, first = doctor(installed, "--attention", "xformers")
     assert (code, first) == (1, "attention")
