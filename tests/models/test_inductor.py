@@ -18,7 +18,8 @@ from models.passes import CachedPasses
 from models.transformer import Transformer
 from tests.models.engines import small_preset
 
-pytestmark = pytest.mark.system
+# The compiler's own modules warn of each other, which is no fault of what is tested.
+pytestmark = [pytest.mark.system, pytest.mark.filterwarnings("ignore")]
 
 
 def made(transformer: Transformer, *, compiled: bool) -> list[torch.Tensor]:
