@@ -10,13 +10,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from models.diagnosis import Check
 from service.config import ServiceConfig, store_folder
 from service.errors import ServiceError
-from service.store.database import DATABASE, open_database
-from service.store.migrate import newest, version_of
+from service.store.database import DATABASE
+from service.store.migrate import newest, stored_version
 
 
 def premises(config: ServiceConfig) -> Iterator[Check]:
@@ -35,24 +33,14 @@ def _store(folder: Path, config: ServiceConfig) -> Check:
     if config.store_url is None and not (folder / DATABASE).is_file():
         return Check("store", "ok", (f"{folder}: made when the service starts",))
     try:
-        found = _version(folder, config)
-    except (SQLAlchemyError, ServiceError) as error:
-        cause = " ".join(str(error.__cause__ or error).split())
-        return Check("store", "fails", (f"the database cannot be read: {cause}",))
+        found = stored_version(folder, busy_timeout=config.store_busy_timeout, url=config.store_url)
+    except ServiceError as error:
+        return Check("store", "fails", (" ".join(str(error).split()),))
     if found is not None and found > newest():
         message = f"it is of version {found}; this program reads up to {newest()}"
         return Check("store", "fails", (message, "use the newer program, or its `longtake migrate --back`"))
     said = "as this program has it" if found == newest() else f"brought to {newest()} when the service starts"
     return Check("store", "ok", (f"{folder}: version {found or 'none'}, {said}",))
-
-
-def _version(folder: Path, config: ServiceConfig) -> str | None:
-    engine = open_database(folder, busy_timeout=config.store_busy_timeout, read_only=True, url=config.store_url)
-    try:
-        with engine.begin() as connection:
-            return version_of(connection)
-    finally:
-        engine.dispose()
 
 
 def _room(folder: Path, config: ServiceConfig) -> Check:

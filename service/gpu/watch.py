@@ -48,14 +48,15 @@ class GpuWatch:
     async def run(self) -> None:
         """Until it is cancelled."""
         loop = asyncio.get_running_loop()
-        with ThreadPoolExecutor(1, thread_name_prefix="longtake-gpu-watch") as thread:
-            try:
-                while True:
-                    event = await loop.run_in_executor(thread, self._events.wait, self._interval)
-                    if event is not None:
-                        self.on_event(event)
-            finally:
-                thread.submit(self._events.close)
+        thread = ThreadPoolExecutor(1, thread_name_prefix="longtake-gpu-watch")
+        try:
+            while True:
+                event = await loop.run_in_executor(thread, self._events.wait, self._interval)
+                if event is not None:
+                    self.on_event(event)
+        finally:
+            thread.submit(self._events.close)
+            thread.shutdown()
 
     def on_event(self, event: GpuEvent) -> None:
         fault = fault_of(event.xid)

@@ -11,8 +11,10 @@ from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, insert, inspect
+from sqlalchemy.exc import SQLAlchemyError
 
-from service.store.failures import StoreVersionUnknown
+from service.store.database import open_database
+from service.store.failures import StoreFailed, StoreVersionUnknown
 from service.store.schema import SCHEMA
 from service.store.tables import METADATA
 
@@ -63,6 +65,18 @@ def step_back(connection: Connection, *, folder: Path = FOLDER) -> str:
 def version_of(connection: Connection) -> str | None:
     """The version of the tables that are there; None where there are none."""
     return _version(MigrationContext.configure(connection))
+
+
+def stored_version(folder: Path, *, busy_timeout: float, url: str | None = None) -> str | None:
+    """The version of a store that a server may be using. Raises StoreFailed or ConfigError."""
+    engine = open_database(folder, busy_timeout=busy_timeout, read_only=True, url=url)
+    try:
+        with engine.begin() as connection:
+            return version_of(connection)
+    except SQLAlchemyError as error:
+        raise StoreFailed(f"the database cannot be read: {error.__cause__ or error}") from error
+    finally:
+        engine.dispose()
 
 
 def newest(folder: Path = FOLDER) -> str:
