@@ -60,9 +60,7 @@ def test_a_path_too_long_for_a_socket_is_refused_and_leaves_nothing(
     assert list(deep.iterdir()) == []
 
 
-def test_folders_of_killed_processes_are_removed_and_no_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_folders_of_killed_processes_are_removed_and_no_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     mine, theirs, unfinished = Endpoints.create(), Endpoints.create(), Endpoints.create()
     (unfinished.folder / "owner").unlink()

@@ -71,9 +71,7 @@ def test_a_protocol_error_says_what_where_and_what_was_expected() -> None:
 def test_every_error_is_drawn_in_the_tree() -> None:
     drawn = inspect.getdoc(exceptions) or ""
     names = [
-        name
-        for name, value in vars(exceptions).items()
-        if inspect.isclass(value) and issubclass(value, ServiceError)
+        name for name, value in vars(exceptions).items() if inspect.isclass(value) and issubclass(value, ServiceError)
     ]
     assert len(names) > 5
     assert [name for name in names if f" {name} " not in drawn and f"- {name}" not in drawn] == []

@@ -52,10 +52,7 @@ def test_one_that_cannot_go_on_gives_up_its_place_first() -> None:
 def test_32_sessions_where_memory_allows_4_share_alike_and_each_is_as_alone(tmp_path: Path) -> None:
     alone = Direction(tmp_path / "alone")
     lone = [_start(number) for number in range(SESSIONS)]
-    expected = {
-        start.session: [chunk.frames_sha256 for chunk in _play(alone, [start]).chunks()]
-        for start in lone
-    }
+    expected = {start.session: [chunk.frames_sha256 for chunk in _play(alone, [start]).chunks()] for start in lone}
     shared = Direction(tmp_path / "shared", generator=alone.generator, places=PLACES, copy_bytes=1 << 24)
     stage = _play(shared, lone)
     made = stage.chunks()
