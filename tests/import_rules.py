@@ -1,6 +1,6 @@
 """The rule that imports point one way: which room may import what, checked on syntax trees.
 
-Knows nothing of this project's rooms (tests/test_architecture.py holds the table). An import counts wherever it
+Knows nothing of this project's rooms (tests/rooms.py holds the table). An import counts wherever it
 stands, inside a function or under TYPE_CHECKING too.
 """
 

@@ -35,4 +35,4 @@ async def settle_accounts(services: Services, connections: Connections) -> None:
         return
     for key in present - good:
         logger.info("key %s is no longer good; its connections end", key)
-        connections.end_key(key, ErrorCode.KEY_INVALID, "The key was revoked.")
+        connections.end_key(key, code=ErrorCode.KEY_INVALID, message="The key was revoked.")

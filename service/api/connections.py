@@ -61,7 +61,7 @@ class Connections:
         found = (connection.principal.key_id for connection in self._open)
         return frozenset(key for key in found if key is not None)
 
-    def end_key(self, key: str, code: ErrorCode, message: str) -> None:
+    def end_key(self, key: str, *, code: ErrorCode, message: str) -> None:
         """Says a last word to all that are connected with a key."""
         for connection in self._open:
             if connection.principal.key_id == key:

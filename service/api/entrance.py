@@ -39,7 +39,7 @@ class Entrance:
             principal = await self._principal(scope)
             self._begin(principal)
         except SessionError as error:
-            await refuse(error, scope, receive, send, retry_after=self._config.retry_after)
+            await refuse(error, scope=scope, receive=receive, send=send, retry_after=self._config.retry_after)
             return
         try:
             scope.setdefault("state", {})["principal"] = principal

@@ -60,7 +60,7 @@ class Hubs:
         picture = self._services.pictures.get(message.picture_id, principal.tenant) if message.picture_id else None
         said, notes = await start_through_hooks(message, principal, hooks=self._services.hooks)
         name = uuid.uuid4().hex
-        say_prompts(self._services.config, name, said)
+        say_prompts(said, config=self._services.config, session=name)
         return self._add(Opening(session=name, message=said, principal=principal, picture=picture, notes=notes))
 
     async def resume(self, message: SessionResume, principal: Principal) -> SessionHub:

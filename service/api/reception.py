@@ -34,7 +34,7 @@ class Reception:
             return
         refused = self._head_refusal(scope)
         if refused is not None:
-            await refuse(refused, scope, receive, send, retry_after=self._config.retry_after)
+            await refuse(refused, scope=scope, receive=receive, send=send, retry_after=self._config.retry_after)
         elif scope["type"] == "websocket":
             await self._app(scope, receive, send)
         else:
@@ -69,7 +69,7 @@ class Reception:
             except BodyCutOff:
                 started = started and body.failure is None
         if body.failure is not None and not started:
-            await refuse(body.failure, scope, receive, send, retry_after=self._config.retry_after)
+            await refuse(body.failure, scope=scope, receive=receive, send=send, retry_after=self._config.retry_after)
 
     def _bound(self, path: str) -> int:
         for beginning, most in self._own_bounds.items():
@@ -119,7 +119,7 @@ class BoundedBody:
         return self._began + config.body_timeout + self._received / config.body_rate
 
 
-async def refuse(error: SessionError, scope: Scope, receive: Receive, send: Send, *, retry_after: float) -> None:
+async def refuse(error: SessionError, *, scope: Scope, receive: Receive, send: Send, retry_after: float) -> None:
     """The answer to a request, or to the handshake of a WebSocket, that goes no further."""
     response = problem_of(error, retry_after=retry_after)
     if scope["type"] == "websocket":

@@ -12,7 +12,7 @@ from service.protocol.client import Prompted
 logger = logging.getLogger(__name__)
 
 
-def say_prompts(config: ServiceConfig, session: str, message: Prompted) -> None:
+def say_prompts(message: Prompted, *, config: ServiceConfig, session: str) -> None:
     """One line for a prompt of a session, if it is wanted."""
     if config.log_prompts:
         texts = [message.prompt] if message.prompt is not None else [one.text for one in message.prompts or ()]

@@ -219,6 +219,7 @@ def sessions_routes(routes: SessionRoutes) -> APIRouter:
     @router.get("", responses=problems())
     async def list_sessions(
         principal: Annotated[Principal, Depends(principal_of)],
+        *,
         after: Annotated[str | None, Query(max_length=512, description="next_cursor of the page before")] = None,
         limit: Annotated[int, Query(ge=1, le=MOST_LISTED)] = 20,
     ) -> SessionList:

@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import ClassVar, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
@@ -77,94 +77,103 @@ class Sockets:
         return True
 
 
+class BoundedHttp(H11Protocol):
+    """Refuses a socket, or ends it, where a bound is reached."""
+
+    limits: ClassVar[ServiceConfig]
+    tracked: ClassVar[Sockets]
+    _patience: asyncio.TimerHandle | None = None
+    _cut: asyncio.TimerHandle | None = None
+    _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        code = self.tracked.come(transport)
+        if code is not None:
+            self._refuse(code)
+            return
+        self._be_patient()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().data_received(data)
+        self._be_patient()
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.transport.get_protocol() is not self or not self._idle:
+            self.tracked.busy(self.transport)
+
+    def on_response_complete(self) -> None:
+        self.tracked.idle(self.transport)
+        super().on_response_complete()
+        self._be_patient()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.tracked.gone(self.transport)
+        super().connection_lost(exc)
+        for timer in (self._patience, self._cut):
+            if timer is not None:
+                timer.cancel()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._cut = self._cut or self.loop.call_later(self.limits.send_timeout, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._cut is not None and not self._refused:
+            self._cut.cancel()
+            self._cut = None
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is no request: before it was one, a problem; in the middle of one, the end."""
+        del msg
+        if not self._idle and self.cycle.response_started:
+            self.transport.abort()
+            return
+        hint = getattr(sys.exc_info()[1], "error_status_hint", 400)
+        self._refuse(ErrorCode.HEADERS_TOO_LARGE if hint == 431 else ErrorCode.REQUEST_INVALID)
+
+    @property
+    def _idle(self) -> bool:
+        cycle = cast("RequestResponseCycle | None", self.cycle)  # declared without the None it begins with
+        return cycle is None or cycle.response_complete
+
+    def _be_patient(self) -> None:
+        if self._patience is None and not self.transport.is_closing():
+            self._patience = self.loop.call_later(self.limits.request_timeout, self._look)
+
+    def _look(self) -> None:
+        """Ends a connection that has no request under way and has not become a WebSocket."""
+        self._patience = None
+        if not self._idle or self.transport.get_protocol() is not self:
+            return
+        if self.conn.trailing_data[0] and self.conn.their_state is h11.IDLE:
+            self._refuse(ErrorCode.REQUEST_TIMEOUT)
+        else:
+            self.transport.abort()
+
+    def _refuse(self, code: ErrorCode) -> None:
+        """A last answer, at the level of bytes: there may be no request that it belongs to."""
+        self._refused = True
+        if not self._idle:
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.transport.write(_answer(code, retry_after=self.limits.retry_after))
+        self.transport.close()
+        self._cut = self._cut or self.loop.call_later(self.limits.close_timeout, self.transport.abort)
+
+
 def bounded_http(config: ServiceConfig, sockets: Sockets) -> type[asyncio.Protocol]:
     """uvicorn's HTTP protocol, with bounds on the number of sockets, on heads and on their time."""
 
-    class BoundedHttp(H11Protocol):
-        _patience: asyncio.TimerHandle | None = None
-        _cut: asyncio.TimerHandle | None = None
-        _refused = False
+    class Bound(BoundedHttp):
+        limits = config
+        tracked = sockets
 
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-            super().connection_made(transport)
-            code = sockets.come(transport)
-            if code is not None:
-                self._refuse(code)
-                return
-            self._be_patient()
-
-        def data_received(self, data: bytes) -> None:
-            if self._refused:
-                return
-            super().data_received(data)
-            self._be_patient()
-
-        def handle_events(self) -> None:
-            super().handle_events()
-            if self.transport.get_protocol() is not self or not self._idle:
-                sockets.busy(self.transport)
-
-        def on_response_complete(self) -> None:
-            sockets.idle(self.transport)
-            super().on_response_complete()
-            self._be_patient()
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            sockets.gone(self.transport)
-            super().connection_lost(exc)
-            for timer in (self._patience, self._cut):
-                if timer is not None:
-                    timer.cancel()
-
-        def pause_writing(self) -> None:
-            super().pause_writing()
-            self._cut = self._cut or self.loop.call_later(config.send_timeout, self.transport.abort)
-
-        def resume_writing(self) -> None:
-            super().resume_writing()
-            if self._cut is not None and not self._refused:
-                self._cut.cancel()
-                self._cut = None
-
-        def send_400_response(self, msg: str) -> None:
-            """What came is no request: before it was one, a problem; in the middle of one, the end."""
-            del msg
-            if not self._idle and self.cycle.response_started:
-                self.transport.abort()
-                return
-            hint = getattr(sys.exc_info()[1], "error_status_hint", 400)
-            self._refuse(ErrorCode.HEADERS_TOO_LARGE if hint == 431 else ErrorCode.REQUEST_INVALID)
-
-        @property
-        def _idle(self) -> bool:
-            cycle = cast("RequestResponseCycle | None", self.cycle)  # declared without the None it begins with
-            return cycle is None or cycle.response_complete
-
-        def _be_patient(self) -> None:
-            if self._patience is None and not self.transport.is_closing():
-                self._patience = self.loop.call_later(config.request_timeout, self._look)
-
-        def _look(self) -> None:
-            """Ends a connection that has no request under way and has not become a WebSocket."""
-            self._patience = None
-            if not self._idle or self.transport.get_protocol() is not self:
-                return
-            if self.conn.trailing_data[0] and self.conn.their_state is h11.IDLE:
-                self._refuse(ErrorCode.REQUEST_TIMEOUT)
-            else:
-                self.transport.abort()
-
-        def _refuse(self, code: ErrorCode) -> None:
-            """A last answer, at the level of bytes: there may be no request that it belongs to."""
-            self._refused = True
-            if not self._idle:
-                self.cycle.disconnected = True
-                self.cycle.message_event.set()
-            self.transport.write(_answer(code, retry_after=config.retry_after))
-            self.transport.close()
-            self._cut = self._cut or self.loop.call_later(config.close_timeout, self.transport.abort)
-
-    return BoundedHttp
+    return Bound
 
 
 def _answer(code: ErrorCode, *, retry_after: float) -> bytes:

@@ -75,7 +75,7 @@ async def _interact(hub: SessionHub, listener: Listener, message: SessionInterac
     if hub.interactions.accept(message) is Acceptance.RETRY:
         listener.tell(Reply(InteractionQueued(event_id=message.event_id)))
         return
-    say_prompts(services.config, hub.session, said)
+    say_prompts(said, config=services.config, session=hub.session)
     hub.interactions.latest = texts_of(said)
     await write_notes(hub, notes, services=services)
     await hub.orders.give(translate.interact_command(said, hub.session))

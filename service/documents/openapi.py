@@ -39,10 +39,9 @@ def completed(document: dict[str, Any], *, problem: Mapping[str, Any], media_typ
         if path.startswith(_GUARDED) or path == _METRICS:
             for method, operation in methods.items():
                 _complete(operation, method, content)
-        for operation in methods.values():
-            for answer in operation["responses"].values():
-                if media_type in answer.get("content", {}):
-                    answer["content"] = answer["content"] | content  # one shape for all, said once
+        for answer in (answer for operation in methods.values() for answer in operation["responses"].values()):
+            if media_type in answer.get("content", {}):
+                answer["content"] = answer["content"] | content  # one shape for all, said once
     return document
 
 

@@ -89,7 +89,9 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.CURSOR_INVALID: _refused("The cursor does not come from an earlier page."),
     ErrorCode.LATENTS_MISSING: _refused("The session's latents are no longer all there.", 410),
     ErrorCode.STORE_FAILED: _ends("The store cannot be written or read.", 503, CloseCode.TRY_LATER, retryable=True),
-    ErrorCode.STORE_VERSION_UNKNOWN: _refused("The store's tables are of a version that this program does not know.", 500),
+    ErrorCode.STORE_VERSION_UNKNOWN: _refused(
+        "The store's tables are of a version that this program does not know.", 500
+    ),
     ErrorCode.BACKUP_INVALID: _refused("The backup is not whole, or is not one.", 422),
     ErrorCode.RECORD_INVALID: _refused("A document is not the record of a session."),
     ErrorCode.RECORDING_FAILED: _ends("A recording could not be made.", 503, CloseCode.TRY_LATER, retryable=True),

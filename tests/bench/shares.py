@@ -66,6 +66,7 @@ async def run(sessions: int, places: int, *, seconds: float) -> dict[str, float]
     together = [Progress(seed) for seed in range(sessions)]
     async with serving(config) as service:
         assert service.client.facts is not None
+        room = service.client.facts.max_streams
         stop = asyncio.Event()
         tasks = [asyncio.create_task(follow(service, progress, stop=stop)) for progress in together]
         while min(len(progress.hashes) for progress in together) < 1:
@@ -91,7 +92,7 @@ async def run(sessions: int, places: int, *, seconds: float) -> dict[str, float]
     assert furthest <= max(SPREAD * mean, 1.0), f"shares from {min(shares)} to {max(shares)} blocks"
     return {
         "sessions": sessions,
-        "places": service.client.facts.plan.max_streams if service.client.facts and service.client.facts.plan else 0,
+        "places": room,
         "seconds": round(took, 1),
         "blocks": sum(shares),
         "fewest": min(shares),

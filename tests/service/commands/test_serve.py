@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from service.commands.options import ConfigOptions, OptionError
+from service.commands.options import ConfigOptions, OptionError, ServeOptions
 from service.commands.serve import config_of, run_config_show, run_serve, settings_lines, settings_of
 from service.config import ServiceConfig
 from service.errors import ConfigError
@@ -65,6 +65,6 @@ def test_exit_code_of_the_service_is_handed_on(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("service.launch.run_service", run_service)
     with pytest.raises(typer.Exit) as caught:
-        run_serve(ConfigOptions(port=0))
+        run_serve(ServeOptions(port=0))
     assert caught.value.exit_code == 3
     assert [config.port for config in seen] == [0]

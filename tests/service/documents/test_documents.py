@@ -68,7 +68,7 @@ def test_every_message_is_described_with_all_its_fields(asyncapi: dict[str, Any]
 
 
 def test_it_is_asyncapi_3_with_schemas_of_its_own_draft(asyncapi: dict[str, Any], texts: dict[str, str]) -> None:
-    """Validated by hand against the official schema of 3.0.0, too: `python -m tests.bench.documents --schema FILE`."""
+    """Its structure; the official schema of 3.0.0 is of no package that is installed here, and was used by hand."""
     assert asyncapi["asyncapi"] == "3.0.0"
     assert {"title", "version"} <= set(asyncapi["info"])
     assert set(asyncapi) <= {

@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ async def test_whoever_lost_a_session_to_another_process_cannot_write_to_it(
         await store.append_note("a", '{"type": "note"}')  # the token, which is written behind, is there now
         claim = await other.holds.claim("a", "digest", grace=60.0)
         assert (claim.record.live, claim.fence) == (True, 2)
-        writes = (
+        writes: tuple[Callable[[], Awaitable[object]], ...] = (
             lambda: store.append_chunk("a", row(2)),
             lambda: store.append_note("a", "{}"),
             lambda: store.take_back("a", 0, from_sequence=0, reason="rewind"),
