@@ -100,8 +100,8 @@ async def serving(config: ServiceConfig) -> AsyncIterator[Service]:
             await tasks[1]
 
 
-async def live(service: Service, seed: int, *, seconds: float) -> Lived:
-    """One session from its start to its end. A new prompt every third of it."""
+async def live(service: Service, seed: int, *, seconds: float, came: asyncio.Event) -> Lived:
+    """One session from its start to its end. A new prompt every third of it. `came` is set at each chunk."""
     start = SessionStart(prompt="a red ball in a meadow", seed=seed, format="raw", pacing="none", max_seconds=seconds)
     async with service.connection() as talk:
         await talk.say(start)
@@ -120,6 +120,7 @@ async def live(service: Service, seed: int, *, seconds: float) -> Lived:
                 case ChunkMetadata():
                     assert message.sequence == len(hashes), f"chunk {message.sequence} where {len(hashes)} was due"
                     hashes.append(message.frames_sha256)
+                    came.set()
                 case SessionResumed():
                     restarts += 1
                 case _:
@@ -127,10 +128,16 @@ async def live(service: Service, seed: int, *, seconds: float) -> Lived:
                     return Lived(tuple(hashes), restarts)
 
 
-async def disturb(service: Service, signals: list[signal.Signals], draw: random.Random) -> None:
-    """One after the other, each to a worker that is ready and has worked for a random time."""
+async def disturb(service: Service, signals: list[signal.Signals], *, draw: random.Random, came: asyncio.Event) -> None:
+    """One after the other, each to a worker that is ready and has worked for a random time.
+
+    Three of four have made a chunk before: else a busy machine would never let a session get on.
+    """
     for number in signals:
         pid = await service.ready_pid()
+        if draw.random() < 0.75:
+            came.clear()
+            await came.wait()
         await asyncio.sleep(draw.uniform(0.0, 1.0))
         before = service.client.losses.total()
         if service.client.facts is not None and service.client.facts.pid == pid:
@@ -147,11 +154,14 @@ async def run(kills: int, stops: int, *, sessions: int = 2, seconds: float = 30.
     draw.shuffle(signals)
     began, done, rounds, restarts, chunks = time.monotonic(), 0, 0, 0, 0
     async with serving(CONFIG) as service:
-        alone = {number: await live(service, number, seconds=seconds) for number in range(sessions)}
+        came = asyncio.Event()
+        alone = {number: await live(service, number, seconds=seconds, came=came) for number in range(sessions)}
         while done < len(signals):
-            disturbing = asyncio.create_task(disturb(service, signals[done:], draw))
+            disturbing = asyncio.create_task(disturb(service, signals[done:], draw=draw, came=came))
             lost = service.client.losses.total()
-            lives = await asyncio.gather(*(live(service, number, seconds=seconds) for number in range(sessions)))
+            lives = await asyncio.gather(
+                *(live(service, number, seconds=seconds, came=came) for number in range(sessions))
+            )
             disturbing.cancel()
             await asyncio.gather(disturbing, return_exceptions=True)
             for number, lived in enumerate(lives):
