@@ -12,6 +12,7 @@ import statistics
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -48,8 +49,12 @@ class Client:
 
     def __init__(self, address: str) -> None:
         host, port = address.split(":")
-        self._connection = http.client.HTTPConnection(host, int(port), timeout=120)
+        self.port = int(port)
+        self._connection = http.client.HTTPConnection(host, self.port, timeout=120)
         self.again = 0
+
+    def close(self) -> None:
+        self._connection.close()
 
     def ask(self, method: str, path: str, body: object = None, *, key: str = "") -> Any:
         """With a key, a request that had no answer is the same one when it is made again."""
@@ -72,12 +77,12 @@ class Client:
 
 
 def create(address: str, created: Created, *, count: int, seconds: float) -> None:
-    client = Client(address)
-    for number in range(count):
-        began = time.perf_counter()
-        body = {"prompt": f"a red ball {number}", "seconds": str(seconds), "seed": number}
-        job = client.ask("POST", "/v1/videos", body, key=f"{threading.get_ident()}-{number}")["id"]
-        created.add(job, time.perf_counter() - began)
+    with closing(Client(address)) as client:
+        for number in range(count):
+            began = time.perf_counter()
+            body = {"prompt": f"a red ball {number}", "seconds": str(seconds), "seed": number}
+            job = client.ask("POST", "/v1/videos", body, key=f"{threading.get_ident()}-{number}")["id"]
+            created.add(job, time.perf_counter() - began)
     with created.lock:
         created.again += client.again
 
@@ -116,9 +121,8 @@ def run(count: int, *, clients: int, at_once: int, seconds: float) -> dict[str, 
     with TemporaryDirectory() as folder:
         options = ["--set", "preset=fast", "--set", f"preset_dir={PRESETS}", "--set", "random_weights=true"]
         options += ["--set", f"store_dir={folder}/store", "--set", f"max_jobs={at_once}", "--set", "disk_floor_bytes=0"]
-        with running_service(*options) as address:
-            client = Client(address)
-            process = listener_on(int(address.split(":")[1]))
+        with running_service(*options) as address, closing(Client(address)) as client:
+            process = listener_on(client.port)
             created, began = Created(), time.perf_counter()
             shares = [count // clients + (number < count % clients) for number in range(clients)]
             threads = [

@@ -9,6 +9,7 @@ import argparse
 import json
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -41,9 +42,9 @@ def storied(count: int) -> list[Case]:
     return chosen[:count]
 
 
-def make(address: str, chosen: list[Case], *, seconds: float, store: Path) -> tuple[dict[str, object], Path]:
+def make(client: Client, chosen: list[Case], *, seconds: float, store: Path) -> tuple[dict[str, object], Path]:
     """Creates the job and waits for it; what is known of it, and its film."""
-    client, process = Client(address), listener_on(int(address.split(":")[1]))
+    process = listener_on(client.port)
     every = seconds / len(chosen)
     prompts = [{"at": round(number * every, 3), "prompt": case.prompt} for number, case in enumerate(chosen)]
     began = time.perf_counter()
@@ -112,8 +113,9 @@ def run(prompts: int, seconds: float) -> dict[str, object]:
     chosen = storied(prompts)
     with TemporaryDirectory() as folder:
         store = Path(folder) / "store"
-        with running_service("--set", f"store_dir={store}", "--set", "disk_floor_bytes=0") as address:
-            said, film = make(address, chosen, seconds=seconds, store=store)
+        options = ("--set", f"store_dir={store}", "--set", "disk_floor_bytes=0")
+        with running_service(*options) as address, closing(Client(address)) as client:
+            said, film = make(client, chosen, seconds=seconds, store=store)
             return said | read(film, chosen, seconds=seconds) | {"load": psutil.getloadavg()[0]}
 
 
