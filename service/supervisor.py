@@ -110,8 +110,10 @@ class Supervisor:
         """
         if abandoned := await asyncio.to_thread(remove_abandoned):
             logger.info("%d folders of killed servers are removed", abandoned)
-        while not self.fenced:
+        while not self._lost_for_good():
             code = await self._run_once()
+            if self._lost_for_good():
+                break  # whatever else is asked for meanwhile
             if self._stopping.is_set() or self._client.stopping:
                 return True  # a worker that was asked to end is not started again
             if code == ExitCode.REFUSED:
@@ -126,6 +128,9 @@ class Supervisor:
                 await asyncio.wait_for(self._stopping.wait(), delay)
                 return True
         return self._give_up()
+
+    def _lost_for_good(self) -> bool:
+        return self.fenced
 
     @property
     def running(self) -> bool:
