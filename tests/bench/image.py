@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("--target", default="cpu", help="a target of deploy/Dockerfile")
     parser.add_argument("--image", help="run this image instead of building one")
     parser.add_argument("--build-only", action="store_true")
-    parser.add_argument("--build-arg", action="append", default=["TORCH_INDEX="], metavar="NAME=VALUE")
+    parser.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="of the container's environment"
     )
