@@ -25,7 +25,7 @@ async def notes(service: Running, session: str) -> list[dict[str, object]]:
 
 
 async def heard_by_engine(service: Running, session: str) -> list[str]:
-    """The engine's own events come with its chunks."""
+    """The engine's own events come with its chunks, and are stored before these are sent."""
     events = [json.loads(text) for text in await service.store.journal(session)]
     return [event["prompts"][0]["text"] for event in events if event["type"] == "prompt"]
 
@@ -42,6 +42,7 @@ async def test_a_prompt_is_completed_and_both_are_in_the_journal(tmp_path: Path)
         await talk.hear_until(InteractionQueued)
         await talk.say(SessionInteraction(event_id="e2", prompts=(WeightedPrompt(text="it sways", weight=2.0),)))
         await talk.hear_until(InteractionApplied)
+        await talk.hear_until(ChunkMetadata)
         assert [(note["type"], note.get("event_id")) for note in await notes(service, session)] == [
             ("prompt_allowed", None),
             ("prompt_enhanced", "e1"),
@@ -67,6 +68,7 @@ async def test_a_refused_prompt_changes_nothing(tmp_path: Path) -> None:
         assert (error.code, error.fatal, error.event_id) == (ErrorCode.POLICY_REFUSED, False, "e1")
         await talk.say(SessionInteraction(event_id="e1", prompt="it bounces"))
         await talk.hear_until(InteractionApplied)
+        await talk.hear_until(ChunkMetadata)
         found = await notes(service, session)
         assert [note["type"] for note in found] == [
             "prompt_allowed",
