@@ -1,12 +1,11 @@
 """A complete release of a small model for tests: every file in the layout in which the published ones come, and the
 preset that a user would write for it.
 
-The files are saved by the libraries' own functions under the original names, with small sizes and random numbers. Knows
-nothing of how they are loaded.
+The files are saved by the libraries' own functions under the original names, in folders as the hub's repositories have
+them, with small sizes and random numbers. Knows nothing of how they are loaded.
 """
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,17 @@ from tests.models.test_umt5 import original_names
 from tests.models.test_wan_vae import original_name
 
 NAME = "small-release"
-REPOSITORY = "a-user/small"
 RANK = 4
+FILES = {
+    "transformer": "a-user/small/models/longlive_base.pt",
+    "lora": "a-user/small/models/lora.pt",
+    "text_encoder": "a-user/base/models_t5_umt5-xxl-enc-bf16.pth",
+    "tokenizer": "a-user/base/tokenizer.json",
+    "vae": "a-user/base/Wan2.1_VAE.pth",
+    "tiny_decoder": "a-user/tiny/taew2_1.pth",
+}
+"""By role: owner, repository and path."""
+KEYS = {"transformer": "generator", "lora": "generator_lora"}
 TRANSFORMER = TransformerConfig(
     dim=32, ffn_dim=64, num_layers=2, num_heads=2, text_dim=SMALL_UMT5.dim, text_len=32, freq_dim=32
 )
@@ -98,39 +106,40 @@ class Release:
     source: Path
     presets: Path
 
-    def file(self, name: str) -> Path:
-        return self.source / name
+    def file(self, role: str) -> Path:
+        return self.source / FILES[role]
 
 
 def write_release(folder: Path) -> Release:
     """All files of it. `folder` is new."""
     release = Release(folder / "source", folder / "presets")
-    for made in (release.source, release.presets):
-        made.mkdir(parents=True)
-    files = {
-        "transformer": write_checkpoint(release.source, random_weights(TRANSFORMER), name="longlive_base.pt"),
-        "lora": write_adapters(release.source, _adapters(), name="lora.pt"),
-        "text_encoder": _saved(release.source / "models_t5_umt5-xxl-enc-bf16.pth", _umt5()),
-        "tokenizer": write_tokenizer(release.source / "tokenizer.json"),
-        "vae": _saved(release.source / "Wan2.1_VAE.pth", _vae()),
-        "tiny_decoder": _saved(release.source / "taew2_1.pth", _tiny()),
-    }
-    keys = {"transformer": "generator", "lora": "generator_lora"}
-    listed = [_entry(role, path, key=keys.get(role)) for role, path in files.items()]
-    (release.presets / f"{NAME}.toml").write_text(_SIZES + "".join(listed), encoding="utf-8")
+    places = {role: release.file(role) for role in FILES}
+    for place in places.values():
+        place.parent.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(places["transformer"].parent, random_weights(TRANSFORMER), name=places["transformer"].name)
+    write_adapters(places["lora"].parent, _adapters(), name=places["lora"].name)
+    write_tokenizer(places["tokenizer"])
+    for role, tensors in (("text_encoder", _umt5()), ("vae", _vae()), ("tiny_decoder", _tiny())):
+        torch.save(tensors, places[role])
+    write_preset(release.presets, release.source)
     return release
 
 
-def _entry(role: str, path: Path, *, key: str | None) -> str:
-    lines = [f'role = "{role}"', f'repository = "{REPOSITORY}"', f'path = "{path.name}"']
-    lines += [f"size = {path.stat().st_size}", f'sha256 = "{hashlib.sha256(path.read_bytes()).hexdigest()}"']
-    lines += [f'key = "{key}"'] if key else []
+def write_preset(folder: Path, files: Path) -> Path:
+    """The preset of the files that lie in `files`, with their sizes and sums, in a folder of presets."""
+    folder.mkdir(parents=True, exist_ok=True)
+    preset = folder / f"{NAME}.toml"
+    preset.write_text(_SIZES + "".join(_entry(role, files / name) for role, name in FILES.items()), encoding="utf-8")
+    return preset
+
+
+def _entry(role: str, file: Path) -> str:
+    owner, repository, path = FILES[role].split("/", 2)
+    content = file.read_bytes()
+    lines = [f'role = "{role}"', f'repository = "{owner}/{repository}"', f'path = "{path}"']
+    lines += [f"size = {len(content)}", f'sha256 = "{hashlib.sha256(content).hexdigest()}"']
+    lines += [f'key = "{KEYS[role]}"'] if role in KEYS else []
     return "\n[[files]]\n" + "\n".join(lines) + "\n"
-
-
-def _saved(path: Path, tensors: Mapping[str, torch.Tensor]) -> Path:
-    torch.save(dict(tensors), path)
-    return path
 
 
 def _adapters() -> dict[str, torch.Tensor]:

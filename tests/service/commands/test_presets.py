@@ -16,23 +16,20 @@ from models.presets import get_preset
 from service.cli import app
 from service.commands.options import OptionError
 from service.errors import ConfigError
-from tests.models.release import FILES, NAME, write_files, write_preset
+from tests.release import FILES, KEYS, NAME, RANK, Release, write_preset, write_release
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Release:
     """Files as the hub has them, and a folder of presets that names them."""
-    folder = tmp_path_factory.mktemp("published")
-    write_files(folder / "hub")
-    write_preset(folder / "presets", folder / "hub")
-    return folder
+    return write_release(tmp_path_factory.mktemp("published"))
 
 
 @pytest.fixture
-def installed(published: Path, tmp_path: Path) -> Path:
+def installed(published: Release, tmp_path: Path) -> Path:
     """A model folder into which the release was downloaded, beside the presets."""
-    shutil.copytree(published / "presets", tmp_path / "presets")
-    assert run(tmp_path, "download", "--from", str(published / "hub"), "--accept-licence").exit_code == 0
+    shutil.copytree(published.presets, tmp_path / "presets")
+    assert run(tmp_path, "download", "--from", str(published.source), "--accept-licence").exit_code == 0
     return tmp_path
 
 
@@ -67,25 +64,27 @@ def test_files_at_hand_become_a_healthy_model(installed: Path) -> None:
     code, said, first = doctor(installed, "--decoder", "full", "--quick")
     assert (code, first) == (0, None)
     assert said["sums"] == ["unknown", "not computed, as asked"]
-    assert "someone/base/vae.pth" in said["files"]
+    assert FILES["vae"] in said["files"]
 
 
-def test_a_licence_is_shown_and_asked_for_before_anything_is_taken(published: Path, tmp_path: Path) -> None:
-    shutil.copytree(published / "presets", tmp_path / "presets")
-    refused = run(tmp_path, "download", "--from", str(published / "hub"))
+def test_a_licence_is_shown_and_asked_for_before_anything_is_taken(published: Release, tmp_path: Path) -> None:
+    shutil.copytree(published.presets, tmp_path / "presets")
+    refused = run(tmp_path, "download", "--from", str(published.source))
     assert refused.exit_code == 1
-    assert "Example-NC, non-commercial use only: https://example.org/licence" in refused.stderr
+    assert (
+        "CC-BY-NC-SA-4.0, non-commercial use only: https://creativecommons.org/licenses/by-nc-sa/4.0/" in refused.stderr
+    )
     assert getattr(refused.exception, "code", "") == "licence_not_accepted"
     assert not list((tmp_path / "models").glob("**/*.p*")) if (tmp_path / "models").exists() else True
-    agreed = run(tmp_path, "download", "--from", str(published / "hub"), "--accept-licence", "--json")
+    agreed = run(tmp_path, "download", "--from", str(published.source), "--accept-licence", "--json")
     files = json.loads(agreed.stdout)["files"]
     assert [(file["role"], file["outcome"]) for file in files] == [(role, "copied") for role in FILES]
     again = run(tmp_path, "download", "--offline", "--json")
     assert {file["outcome"] for file in json.loads(again.stdout)["files"]} == {"present"}
 
 
-def test_what_is_missing_is_named_with_what_to_do(published: Path, tmp_path: Path) -> None:
-    shutil.copytree(published / "presets", tmp_path / "presets")
+def test_what_is_missing_is_named_with_what_to_do(published: Release, tmp_path: Path) -> None:
+    shutil.copytree(published.presets, tmp_path / "presets")
     code, said, first = doctor(tmp_path)
     assert (code, first) == (1, "licence")
     assert said["files"][0] == "fails"
@@ -104,7 +103,7 @@ def rewrite(path: Path, change: object) -> None:
 
 
 def wide(loaded: dict[str, dict[str, torch.Tensor]]) -> dict[str, dict[str, torch.Tensor]]:
-    return {"generator": loaded["generator"] | {"model.head.head.bias": torch.zeros(65)}}
+    return {KEYS["transformer"]: loaded["generator"] | {"model.head.head.bias": torch.zeros(65)}}
 
 
 def short(loaded: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -114,10 +113,10 @@ def short(loaded: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("role", "change", "words"),
     [
-        ("transformer", wide, ("base.pt", "model.head.head.bias: expected shape [64], found [65]")),
-        ("lora", lambda loaded: {"generator_lora": short(loaded["generator_lora"])}, ("lora.pt", "both halves")),
-        ("text_encoder", short, ("encoder.pth", "missing shared.weight")),
-        ("tiny_decoder", short, ("tiny.pth", "missing ")),
+        ("transformer", wide, ("longlive_base.pt", "model.head.head.bias: expected shape [64], found [65]")),
+        ("lora", lambda loaded: {KEYS["lora"]: short(loaded[KEYS["lora"]])}, ("lora.pt", "both halves")),
+        ("text_encoder", short, ("enc-bf16.pth", "missing ")),
+        ("tiny_decoder", short, ("taew2_1.pth", "missing ")),
     ],
 )
 def test_files_of_another_shape_are_found_by_their_heads(
@@ -132,15 +131,15 @@ def test_files_of_another_shape_are_found_by_their_heads(
     assert any(all(word in line for word in words) for line in said["shapes"]), said["shapes"]
 
 
-def test_a_flipped_bit_is_found_by_the_sum_and_fetched_anew(installed: Path, published: Path) -> None:
+def test_a_flipped_bit_is_found_by_the_sum_and_fetched_anew(installed: Path, published: Release) -> None:
     path = installed / "models" / FILES["text_encoder"]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     code, said, first = doctor(installed)
     assert (code, first) == (1, "sums")
-    assert "encoder.pth: damaged, or another file: expected sha256" in said["sums"][1]
-    mended = run(installed, "download", "--from", str(published / "hub"), "--json")
+    assert "enc-bf16.pth: damaged, or another file: expected sha256" in said["sums"][1]
+    mended = run(installed, "download", "--from", str(published.source), "--json")
     outcomes = {file["role"]: file["outcome"] for file in json.loads(mended.stdout)["files"]}
     assert outcomes == {role: "copied" if role == "text_encoder" else "present" for role in FILES}
     assert doctor(installed)[0] == 0
@@ -150,7 +149,7 @@ def test_a_preset_that_names_no_transformer_is_found(installed: Path) -> None:
     place = installed / "presets" / f"{NAME}.toml"
     head, *files = place.read_text(encoding="utf-8").split("[[files]]")
     rest = [text for text in files if 'role = "transformer"' not in text and 'role = "lora"' not in text]
-    bare = head.replace("[lora]\nrank = 3\nalpha = 3\n", "")
+    bare = head.replace(f"[lora]\nrank = {RANK}\nalpha = {RANK}.0\n", "")
     place.write_text("[[files]]".join([bare, *rest]), encoding="utf-8")
     code, said, first = doctor(installed)
     assert (code, first) == (1, "shapes")
