@@ -1,6 +1,7 @@
 """Files of strangers: what is whole is said to be; what harms is refused, in a process of its own and little memory."""
 
 import asyncio
+import contextlib
 import io
 import json
 import subprocess
@@ -132,37 +133,45 @@ def test_the_bound_holds_what_asks_for_more() -> None:
     assert ended.returncode < 0
 
 
-async def test_a_judge_that_dies_or_sleeps_has_judged() -> None:
+async def test_a_judge_that_dies_or_sleeps_has_judged(tmp_path: Path) -> None:
     picture = hostile.picture("PNG")
     for program in ("import os; os.abort()", "print('no JSON')", "raise SystemExit(3)"):
         with pytest.raises(ProtocolError) as caught:
             await FileCheck((sys.executable, "-c", program))(picture, "")
         assert caught.value.code is INVALID
+    # The file's name is the process's mark: other tests have children of their own.
+    sleeper = tmp_path / "sleeper.py"
+    sleeper.write_text("import time; time.sleep(600)")
     with pytest.raises(ProtocolError) as caught:
-        await FileCheck((sys.executable, "-c", "import time; time.sleep(600)"), timeout=0.2)(picture, "")
+        await FileCheck((sys.executable, str(sleeper)), timeout=0.2)(picture, "")
     assert caught.value.code is INVALID
-    children = psutil.Process().children()
-    assert [child for child in children if "time.sleep" in " ".join(child.cmdline())] == []
+    assert str(sleeper) not in [word for line in command_lines() for word in line]
 
 
-async def test_few_are_judged_at_once() -> None:
-    program = (
-        "import sys, json; sys.stdin.buffer.read(); print(json.dumps({'kind': 'picture', 'width': 1, 'height': 1}))"
-    )
-    check = FileCheck((sys.executable, "-c", program), at_once=1)
-    most = 0
+def command_lines() -> list[list[str]]:
+    """Of the children of this process that there still are."""
+    lines = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            lines.append(child.cmdline())
+    return lines
 
-    async def watch() -> None:
-        nonlocal most
-        while True:
-            running = [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
-            most = max(most, len(running))
-            await asyncio.sleep(0.005)
 
-    watching = asyncio.create_task(watch())
-    await asyncio.gather(*(check(hostile.picture("PNG"), "") for _ in range(3)))
-    watching.cancel()
-    assert most <= 1
+ALONE = """
+import json, os, sys
+sys.stdin.buffer.read()
+os.close(os.open(sys.argv[1], os.O_CREAT | os.O_EXCL))
+alone = {"kind": "picture", "width": 1, "height": 1}
+os.unlink(sys.argv[1])
+print(json.dumps(alone))
+"""
+"""A judge that holds a file while it judges, and fails where another one has it."""
+
+
+async def test_few_are_judged_at_once(tmp_path: Path) -> None:
+    check = FileCheck((sys.executable, "-c", ALONE, str(tmp_path / "held")), at_once=1)
+    found = await asyncio.gather(*(check(hostile.picture("PNG"), "") for _ in range(4)))
+    assert [checked.width for checked in found] == [1] * 4
 
 
 def test_the_judge_says_one_line() -> None:
