@@ -151,12 +151,20 @@ def next_in_turn(connection: Connection, now: float, *, untroubled: bool, but: S
 
     None of `but`: those are in these hands already, however long a machine was asleep.
     """
-    waits = and_(JOBS.c.status == JobStatus.QUEUED, or_(JOBS.c.retry_at.is_(None), JOBS.c.retry_at <= now))
     left = and_(JOBS.c.status == JobStatus.IN_PROGRESS, JOBS.c.lease_until < now)
-    query = select(JOBS).where(or_(waits, left), JOBS.c.id.not_in(but))
-    if untroubled:
-        query = query.where(JOBS.c.losses == 0)
-    query = query.order_by(JOBS.c.priority.desc(), JOBS.c.created_at, JOBS.c.id).limit(1)
+    waits = and_(JOBS.c.status == JobStatus.QUEUED, or_(JOBS.c.retry_at.is_(None), JOBS.c.retry_at <= now))
+    fit = [JOBS.c.id.not_in(but), *([JOBS.c.losses == 0] if untroubled else [])]
+    found = [job for job in (_first(connection, left, *fit), _first(connection, waits, *fit)) if job is not None]
+    return min(found, key=lambda job: (-job.request.priority, job.created_at, job.id), default=None)
+
+
+def _first(connection: Connection, *those: ColumnElement[bool]) -> Job | None:
+    """The most urgent, and of these the oldest: two steps along an index, where one would sort all that wait."""
+    urgent = select(JOBS.c.priority).where(*those).order_by(JOBS.c.priority.desc()).limit(1)
+    priority = connection.execute(urgent).scalar()
+    if priority is None:
+        return None
+    query = select(JOBS).where(*those, JOBS.c.priority == priority).order_by(JOBS.c.created_at, JOBS.c.id).limit(1)
     row = connection.execute(query.with_for_update(skip_locked=True)).first()
     return _job(row) if row is not None else None
 
