@@ -115,9 +115,11 @@ class Audience:
         resumed = SessionResumed(
             session_id=self.session, cause="connection", next_sequence=following, resume_token=token
         )
+        unheard = tuple(map(Reply, self._opening.unheard))
         if first is None:
-            return (Reply(resumed),)
-        return Reply(resumed), Reply(VideoDiscard(from_sequence=first, next_sequence=following, reason="resume"))
+            return (Reply(resumed), *unheard)
+        discard = VideoDiscard(from_sequence=first, next_sequence=following, reason="resume")
+        return (Reply(resumed), Reply(discard), *unheard)
 
     def join(self, listener: Listener, message: SessionJoin) -> None:
         """A viewer hears what comes from the next chunk on. Raises ProtocolError."""

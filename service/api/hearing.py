@@ -7,6 +7,7 @@ is a fault, and not passed on; an interaction is said to have ended once.
 
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from service import ipc
@@ -40,6 +41,8 @@ class Hearing:
     take: int | None = None
     fingerprint: str = ""
     frames: int = 0
+    applied: list[ipc.Applied] = field(default_factory=list)
+    """What takes effect with the next chunk: it counts, and is said, once that is stored."""
 
     async def begin(self, event: ipc.Started) -> None:
         """A worker has the session: for the first time, or again."""
@@ -48,13 +51,15 @@ class Hearing:
         fingerprint = facts.fingerprint if facts else ""
         media = self.audience.media
         self.audience.started = event
+        self.applied.clear()
         if not self.fingerprint:
             await store.open_session(self._record(event, fingerprint))
-            for note in (*self.opening.notes, *self.interactions.unwritten):
-                await store.append_note(session, note)
+            self.interactions.unwritten[:0] = self.opening.notes
         elif fingerprint != self.fingerprint:
             await store.append_note(session, json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))
             self.audience.say(Reply(translate.numerics_warning(self.fingerprint, fingerprint)))
+        while self.interactions.unwritten:
+            await store.append_note(session, self.interactions.unwritten.pop(0))
         if self.fingerprint and self.audience.media != media:
             self.audience.say(Reply(self.audience.media.message(self.audience.next_sequence)))
         self.fingerprint = fingerprint
@@ -85,8 +90,10 @@ class Hearing:
                 await self._discarded(event)
             case ipc.Rewound():
                 await self._rewound(event)
-            case ipc.Queued() | ipc.Applied() | ipc.Superseded() | ipc.Rejected():
-                self._interaction(event)
+            case ipc.Applied():
+                self.applied.append(event)
+            case ipc.Queued() | ipc.Superseded() | ipc.Rejected():
+                await self._interaction(event)
             case ipc.ControlApplied():
                 self._control(event)
             case ipc.Warned():
@@ -130,15 +137,19 @@ class Hearing:
             message = f"The engine sent block {row.block} where {len(self.track)} was due."
             raise SessionError(ErrorCode.INTERNAL_ERROR, message)
         chunk = Reply(translate.chunk_metadata(event), payload=event.payload)
-        await self.services.store.append_chunk(event.session, row, events=event.events)
+        applied = (*self._applied_again(event), *self.applied)
+        ended = tuple(map(translate.prompt_end, applied))
+        await self.services.store.append_chunk(event.session, row, events=event.events, ended=ended)
         audience.next_sequence += 1
         self.track.append(row, event.event_ids)
         self.frames += row.frames
         if event.take == self.take:
             self.take = None
         self.pulse.made(event, self.services.clock())
-        for event_id in self.interactions.applied_again(event.event_ids):
-            self._applied_again(event, event_id)
+        self.applied.clear()
+        for one in applied:
+            self.orders.answered(one)
+            self._ended(one)
         audience.say(chunk)
 
     def _charge(self, event: ipc.Chunk) -> None:
@@ -148,17 +159,17 @@ class Hearing:
         if quotas.used_up(key):
             raise SessionError(ErrorCode.QUOTA_EXCEEDED, "The key has used its seconds of the engine for today.")
 
-    def _applied_again(self, chunk: ipc.Chunk, event_id: str) -> None:
-        """A prompt of blocks that were made again: whoever asked for it had not heard that it took effect."""
-        applied = ipc.Applied(
-            session=chunk.session,
-            event_id=event_id,
-            sequence=chunk.sequence,
-            block=chunk.block,
-            queued_ms=0.0,
-            latency_ms=0.0,
-        )
-        self.audience.say(Reply(translate.interaction_message(applied)))
+    def _applied_again(self, chunk: ipc.Chunk) -> Iterator[ipc.Applied]:
+        """Prompts of blocks that were made again: whoever asked for them had not heard that they took effect."""
+        for event_id in self.interactions.applied_again(chunk.event_ids):
+            yield ipc.Applied(
+                session=chunk.session,
+                event_id=event_id,
+                sequence=chunk.sequence,
+                block=chunk.block,
+                queued_ms=0.0,
+                latency_ms=0.0,
+            )
 
     async def stopped_alone(self) -> Reply | None:
         """The session's last word where no worker is there to say it: the store knows the journal."""
@@ -198,7 +209,7 @@ class Hearing:
         await self.services.store.take_back(self.opening.session, block, from_sequence=from_sequence, reason=reason)
         self.track.cut(block)
 
-    def _interaction(self, event: ipc.Queued | ipc.Applied | ipc.Superseded | ipc.Rejected) -> None:
+    async def _interaction(self, event: ipc.Queued | ipc.Superseded | ipc.Rejected) -> None:
         if isinstance(event, ipc.Queued):
             if self.orders.first_queued(event):
                 self.audience.say(Reply(translate.interaction_message(event)))
@@ -207,8 +218,13 @@ class Hearing:
         if isinstance(answered, ipc.Rewind) and isinstance(event, ipc.Rejected):
             self.audience.say(Reply(translate.rewind_refusal(event)))
             return
+        await self.services.store.end_prompt(event.session, translate.prompt_end(event))
+        self._ended(event)
+
+    def _ended(self, event: ipc.Applied | ipc.Superseded | ipc.Rejected) -> None:
+        """What the store knows is said."""
         self.interactions.finish(event.event_id)
-        if isinstance(event, ipc.Applied):
+        if isinstance(event, ipc.Applied) and event.latency_ms:
             self.pulse.switched(event.latency_ms)
         self.audience.say(Reply(translate.interaction_message(event)))
 

@@ -16,11 +16,10 @@ from service.api import translate
 from service.api.audience import Audience, Listener
 from service.api.credits import Credits
 from service.api.hearing import Hearing
-from service.api.interactions import Interactions
 from service.api.keeping import Keeping
 from service.api.metrics import SessionMeter
 from service.api.news import End, LetGo, Look, News, Phase, WorkerLost, WorkerReady
-from service.api.opening import Opening, again, credits_for, first_start, replay_for
+from service.api.opening import Opening, again, credits_for, first_start, interactions_of, replay_for
 from service.api.orders import Orders
 from service.api.reply import Reply
 from service.api.services import Services
@@ -46,12 +45,8 @@ class SessionHub:
         self.heard = False  # its director closed in order, so nobody comes back for its last words
         credits = Credits(credits_for(message, services.worker.facts, config=config), first=opening.next_sequence)
         self._start = first_start(opening, config, credits=credits.total)
-        self.orders = Orders(opening.session, services.worker, credits=credits)
-        self.interactions = Interactions(waiting=config.interaction_queue, remembered=config.remembered_events)
-        if message.event_id:
-            self.interactions.reserve(message.event_id)
-        for event_id in opening.recovered:
-            self.interactions.recover(event_id)
+        self.orders = Orders(opening.session, services.worker, credits=credits, restored=opening.waiting)
+        self.interactions = interactions_of(opening, config)
         self.keeping = Keeping(opening, services)
         self.audience = Audience(opening, services, replay=replay_for(opening, config, credits=credits.total))
         self.track = Track(opening.course.rows if opening.course else ())
@@ -347,7 +342,8 @@ class SessionHub:
             resumed = SessionResumed(session_id=self.session, cause="worker", next_sequence=self.audience.next_sequence)
             self.audience.say(Reply(resumed))
             return
-        self._began = self.keeping.begun = True
+        await self.keeping.begin()
+        self._began = True
         if self.audience.director is not None:
             self.audience.begin(self.audience.director)
 

@@ -19,12 +19,17 @@ class Acceptance(Enum):
     RETRY = auto()
 
 
+def digest_of(message: SessionInteraction) -> str:
+    """Two that ask for the same have the same."""
+    return hashlib.sha256(message.model_dump_json().encode()).hexdigest()
+
+
 class Interactions:
     def __init__(self, *, waiting: int, remembered: int) -> None:
         self._limit = waiting
         self._remembered = max(remembered, waiting)
         self._waiting: set[str] = set()
-        self._digests: dict[str, bytes] = {}
+        self._digests: dict[str, str] = {}
         self.latest: tuple[str, ...] = ()
         """The texts of the prompt that was taken last, for hooks."""
         self.unwritten: list[str] = []
@@ -40,7 +45,7 @@ class Interactions:
         """
         if message.event_id in self._recovered or message.event_id in self._again:
             return Acceptance.RETRY
-        digest = hashlib.sha256(message.model_dump_json().encode()).digest()
+        digest = digest_of(message)
         known = self._digests.get(message.event_id)
         if known == digest:
             return Acceptance.RETRY
@@ -65,7 +70,18 @@ class Interactions:
 
     def reserve(self, event_id: str) -> None:
         """Takes an id for something else than an interaction: the session's first prompt."""
-        self._remember(event_id, b"")
+        self._remember(event_id, "")
+
+    def restore(self, event_id: str, digest: str, *, waiting: bool) -> None:
+        """It was accepted before the session came here, and may still wait."""
+        self._remember(event_id, digest)
+        if waiting:
+            self._waiting.add(event_id)
+
+    def forget(self, event_id: str) -> None:
+        """It could not be taken in after all."""
+        self._waiting.discard(event_id)
+        self._digests.pop(event_id, None)
 
     def recover(self, event_id: str) -> None:
         """It was taken in before the session came here: who asks for it again is told so."""
@@ -89,8 +105,10 @@ class Interactions:
         self._digests.clear()
         return unfinished
 
-    def _remember(self, event_id: str, digest: bytes) -> None:
+    def _remember(self, event_id: str, digest: str) -> None:
         self._digests[event_id] = digest
         if len(self._digests) > self._remembered:
-            oldest = next(known for known in self._digests if known not in self._waiting and known != event_id)
-            del self._digests[oldest]
+            ended = (known for known in self._digests if known not in self._waiting and known != event_id)
+            oldest = next(ended, None)  # none where a server before this one took in more
+            if oldest is not None:
+                del self._digests[oldest]

@@ -10,6 +10,7 @@ from service.api.opening import Opening
 from service.api.services import Services
 from service.errors import SessionError
 from service.store.failures import HoldLost
+from service.store.prompts import AcceptedPrompt
 from service.store.records import EndReason
 
 
@@ -18,6 +19,8 @@ class Keeping:
         self._opening = opening
         self._store = services.store
         self._grace = services.config.resume_grace
+        self._remembered = services.config.remembered_events
+        self._early: list[AcceptedPrompt] = []
         self.begun = opening.record is not None
         """The store has it."""
         self.left = False
@@ -33,6 +36,26 @@ class Keeping:
         """The session that this one, or its ancestors, were forked from."""
         record = self._opening.record
         return record.family if record else self._opening.session
+
+    async def begin(self) -> None:
+        """The store has it now, and with it what was accepted before. Raises SessionError."""
+        while self._early:
+            await self._accept(self._early.pop(0))
+        self.begun = True
+
+    async def accept(self, prompt: AcceptedPrompt) -> None:
+        """The prompt is in the store, or will be with the session's record. Raises SessionError."""
+        if self.begun:
+            await self._accept(prompt)
+        else:
+            self._early.append(prompt)
+
+    async def accepted(self) -> None:
+        """Returns when all that was taken in before is in the store. Raises SessionError."""
+        await self._store.write(lambda _: None)
+
+    async def _accept(self, prompt: AcceptedPrompt) -> None:
+        await self._store.accept_prompt(self._opening.session, prompt, keep=self._remembered)
 
     async def end(self, reason: EndReason) -> None:
         """Raises SessionError."""

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 from service import ipc
 from service.access.principal import Principal
 from service.api import translate
+from service.api.interactions import Interactions
 from service.api.replay import Replay
 from service.config import ServiceConfig
 from service.errors import ErrorCode, ProtocolError, SessionError
+from service.protocol import ServerMessage
 from service.protocol.client import SessionStart
+from service.store.prompts import AcceptedPrompt
 from service.store.records import SessionRecord, StoredCourse
 
 
@@ -35,6 +38,12 @@ class Opening:
     """Of one that broke off: chunks from this number on had not arrived, and come again under other numbers."""
     recovered: frozenset[str] = frozenset()
     """Interactions in them, whose client may ask for them again."""
+    prompts: tuple[AcceptedPrompt, ...] = ()
+    """Those that were accepted before: some wait for their block, some have ended."""
+    waiting: tuple[ipc.Interact, ...] = ()
+    """What the worker is told of those that wait."""
+    unheard: tuple[ServerMessage, ...] = ()
+    """How prompts ended of which the client may not have heard."""
     notes: tuple[str, ...] = ()
     """What hooks said of its first prompt, for its record."""
 
@@ -43,13 +52,36 @@ class Opening:
         return self.course.next_sequence if self.course else 0
 
 
-def opening_of(record: SessionRecord, course: StoredCourse, *, principal: Principal) -> Opening:
+def opening_of(
+    record: SessionRecord, course: StoredCourse, prompts: tuple[AcceptedPrompt, ...] = (), *, principal: Principal
+) -> Opening:
     """A session of the store goes on. Raises SessionError where its record cannot be read."""
     try:
         message = SessionStart.model_validate_json(record.options)
+        waiting = tuple(translate.accepted_command(prompt, record.id) for prompt in prompts if prompt.outcome is None)
     except ValidationError as error:
         raise SessionError(ErrorCode.RECORD_INVALID, f"session {record.id} was started in an unknown way") from error
-    return Opening(session=record.id, message=message, principal=principal, record=record, course=course)
+    return Opening(
+        session=record.id,
+        message=message,
+        principal=principal,
+        record=record,
+        course=course,
+        prompts=prompts,
+        waiting=waiting,
+    )
+
+
+def interactions_of(opening: Opening, config: ServiceConfig) -> Interactions:
+    """The ids that are taken in it, and what waits."""
+    made = Interactions(waiting=config.interaction_queue, remembered=config.remembered_events)
+    if opening.message.event_id:
+        made.reserve(opening.message.event_id)
+    for prompt in opening.prompts:
+        made.restore(prompt.event_id, prompt.digest, waiting=prompt.outcome is None)
+    for event_id in opening.recovered:
+        made.recover(event_id)
+    return made
 
 
 def credits_for(message: SessionStart, facts: ipc.Facts | None, *, config: ServiceConfig) -> int:
@@ -78,6 +110,7 @@ def first_start(opening: Opening, config: ServiceConfig, *, credits: int) -> ipc
     start = ipc.changed(start, picture=opening.picture, traceparent=opening.traceparent)
     if opening.record is None or opening.course is None:
         return start
+    start = ipc.changed(start, interactions=opening.waiting)
     return again(start, seed=opening.record.seed, course=translate.course_of(opening.course, ()), take=None)
 
 

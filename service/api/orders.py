@@ -15,11 +15,16 @@ from service.api.worker_link import Listener
 
 
 class Orders:
-    def __init__(self, session: str, worker: WorkerClient, *, credits: Credits) -> None:
+    def __init__(
+        self, session: str, worker: WorkerClient, *, credits: Credits, restored: tuple[ipc.Interact, ...] = ()
+    ) -> None:
+        """`restored`: prompts that the session's start tells of."""
         self._session = session
         self._worker = worker
         self._credits = credits
         self._unanswered = Unanswered()
+        for command in restored:
+            self._unanswered.restore(command)
         self._turn = asyncio.Lock()
         self._reachable = True
         self.losses = 0
@@ -86,7 +91,9 @@ class Orders:
             if losses != self.losses:
                 return
             self._reachable = True
-            await self._worker.restart(start(self._credits.free(next_sequence)))
+            command = start(self._credits.free(next_sequence))
+            waiting = self._unanswered.first_interactions()
+            await self._worker.restart(ipc.changed(command, interactions=waiting))
             if self._reachable and self._paused:
                 await self._worker.send(ipc.Control(session=self._session, action="pause"))
             if self._reachable and self._playback is not None:

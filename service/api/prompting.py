@@ -45,6 +45,8 @@ async def interaction_through_hooks(
 
 def latest_prompt(opening: Opening) -> tuple[str, ...]:
     """The texts of the prompt that a session begins, or goes on, with."""
+    if opening.waiting:
+        return tuple(prompt.text for prompt in opening.waiting[-1].prompts)
     for text in reversed(opening.course.events if opening.course else ()):
         event = json.loads(text)
         if event["type"] == "prompt":

@@ -27,7 +27,8 @@ from service.protocol.client import (
     SessionPlayback,
     SessionStop,
 )
-from service.protocol.server import InteractionQueued, SessionCheckpointed, SessionForked
+from service.protocol.server import InteractionQueued, InteractionRejected, SessionCheckpointed, SessionForked
+from service.store.failures import StoreFailed
 from service.store.history import CoursePoint
 
 
@@ -73,11 +74,18 @@ def _check(hub: SessionHub, listener: Listener, event_id: str) -> None:
 async def _interact(hub: SessionHub, listener: Listener, message: SessionInteraction, services: Services) -> None:
     said, notes = await interaction_through_hooks(hub, message, services=services)
     if hub.interactions.accept(message) is Acceptance.RETRY:
+        await hub.keeping.accepted()
         listener.tell(Reply(InteractionQueued(event_id=message.event_id)))
+        return
+    try:
+        await hub.keeping.accept(translate.accepted_prompt(message, said))
+        await write_notes(hub, notes, services=services)
+    except StoreFailed as error:
+        hub.interactions.forget(message.event_id)
+        listener.tell(Reply(InteractionRejected(event_id=message.event_id, code=error.code, message=error.message)))
         return
     say_prompts(said, config=services.config, session=hub.session)
     hub.interactions.latest = texts_of(said)
-    await write_notes(hub, notes, services=services)
     await hub.orders.give(translate.interact_command(said, hub.session))
 
 

@@ -14,9 +14,13 @@ from service.api.opening import Opening, not_so_far, opening_of
 from service.api.services import Services
 from service.api.tokens import digest_of
 from service.errors import ErrorCode, ProtocolError, SessionError
+from service.protocol import ServerMessage, parse_server_message
 from service.protocol.client import SessionResume
+from service.protocol.server import InteractionRejected, InteractionSuperseded
 from service.store.failures import TokenRefused
 from service.store.holding import Claim
+from service.store.prompts import AcceptedPrompt
+from service.store.records import TAKEN_UP
 
 
 async def take_over(message: SessionResume, *, services: Services, principal: Principal) -> Opening:
@@ -40,17 +44,25 @@ async def take_over(message: SessionResume, *, services: Services, principal: Pr
 
 async def _opening(claim: Claim, message: SessionResume, *, services: Services, principal: Principal) -> Opening:
     record, store, made_again = claim.record, services.store, None
+    last = -1 if message.last_sequence is None else message.last_sequence
     if record.end_reason in (None, "interrupted"):
-        last = -1 if message.last_sequence is None else message.last_sequence
         if last >= record.next_sequence:
             raise not_so_far(last, record.next_sequence)
         missed = [row.block for row in await store.chunks(record.id) if row.sequence > last]
         if missed:
             made_again = last + 1
-            await store.take_back(record.id, min(missed), from_sequence=made_again, reason="resume")
-    course = await store.course(record.id)
-    opening = opening_of(record, course, principal=principal)
-    return replace(opening, made_again=made_again, recovered=frozenset(_ids(course.waiting)))
+            await store.take_back(record.id, min(missed), from_sequence=made_again, reason=TAKEN_UP)
+    course, prompts = await store.course(record.id), await store.prompts(record.id)
+    opening = opening_of(record, course, prompts, principal=principal)
+    unheard = _unheard(prompts, last)
+    return replace(opening, made_again=made_again, recovered=frozenset(_ids(course.waiting)), unheard=unheard)
+
+
+def _unheard(prompts: Iterable[AcceptedPrompt], last: int) -> tuple[ServerMessage, ...]:
+    """Ends that were told, if at all, after the last chunk that came whole; a beginning comes with its chunk again."""
+    late = (prompt for prompt in prompts if prompt.sequence is not None and prompt.sequence > last)
+    told = (parse_server_message(prompt.outcome) for prompt in late if prompt.outcome)
+    return tuple(said for said in told if isinstance(said, InteractionSuperseded | InteractionRejected))
 
 
 def _ids(events: Iterable[str]) -> Iterable[str]:

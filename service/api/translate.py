@@ -10,8 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from service import ipc
+from service.api.interactions import digest_of
 from service.config import ServiceConfig
 from service.errors import CloseCode, ErrorCode, ProtocolError, WarningCode, facts_of
+from service.protocol import encode_message
 from service.protocol.client import (
     MAX_PROMPTS,
     AdapterRequest,
@@ -39,6 +41,7 @@ from service.protocol.server import (
     SessionWarning,
     VideoStart,
 )
+from service.store.prompts import AcceptedPrompt, PromptEnd
 from service.store.records import ChunkRow, StoredCourse
 
 
@@ -141,6 +144,18 @@ def interact_command(message: SessionInteraction, session: str) -> ipc.Interact:
         at=message.at,
         adapters=_adapters(message.adapters),
     )
+
+
+def accepted_prompt(message: SessionInteraction, said: SessionInteraction) -> AcceptedPrompt:
+    """As it is stored: what the client said, as the engine gets it."""
+    document = said.model_dump_json(exclude_none=True)
+    return AcceptedPrompt(event_id=message.event_id, digest=digest_of(message), document=document)
+
+
+def accepted_command(prompt: AcceptedPrompt, session: str) -> ipc.Interact:
+    """One that was accepted before, for another worker. Raises ValidationError where it cannot be read."""
+    message = SessionInteraction.model_validate_json(prompt.document)
+    return ipc.changed(interact_command(message, session), not_before=prompt.not_before)
 
 
 def control_command(message: SessionControl, session: str) -> ipc.Control:
@@ -250,6 +265,11 @@ def interaction_message(
             return InteractionRejected(
                 event_id=event.event_id, code=event.code, message=event.message, field=event.field
             )
+
+
+def prompt_end(event: ipc.Applied | ipc.Superseded | ipc.Rejected) -> PromptEnd:
+    """As it is stored."""
+    return PromptEnd(event.event_id, encode_message(interaction_message(event)))
 
 
 def control_message(event: ipc.ControlApplied) -> SessionControlApplied:

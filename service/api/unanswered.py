@@ -6,6 +6,7 @@ until its answer comes, once; an answer that was passed on before the worker was
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import takewhile
 
 from service import ipc
 
@@ -30,6 +31,20 @@ class Unanswered:
         """It is to be sent."""
         self._waiting.append(_Held(command))
 
+    def restore(self, command: ipc.Interact) -> None:
+        """It was accepted before the session came here, and its worker is told with the start."""
+        self._waiting.append(_Held(command, sent=True))
+        self._queued.add(command.event_id)
+
+    def first_interactions(self) -> tuple[ipc.Interact, ...]:
+        """The prompts that wait before anything else does: to be told with a start, and counted as told."""
+        first = []
+        for held in takewhile(lambda held: isinstance(held.command, ipc.Interact), self._waiting):
+            assert isinstance(held.command, ipc.Interact)
+            held.sent = True
+            first.append(held.command)
+        return tuple(first)
+
     def to_send(self) -> Answerable | None:
         """The oldest that this worker has not been told, which counts as told from now on."""
         for held in self._waiting:
@@ -51,6 +66,7 @@ class Unanswered:
             case ipc.Rejected():
                 return self._take(lambda held: not isinstance(held, ipc.Control) and held.event_id == event.event_id)
             case ipc.Rewound():
+                self._let_through()
                 return self._take(lambda held: isinstance(held, ipc.Rewind) and held.event_id == event.event_id)
             case ipc.ControlApplied():
                 return self._take(
@@ -65,6 +81,12 @@ class Unanswered:
         new = event.event_id not in self._queued
         self._queued.add(event.event_id)
         return new
+
+    def _let_through(self) -> None:
+        """What follows a rewind is another video, of which nothing was made."""
+        for held in self._waiting:
+            if isinstance(held.command, ipc.Interact):
+                held.command = ipc.changed(held.command, not_before=0.0)
 
     def _take(self, answered: Callable[[Answerable], bool]) -> Answerable | None:
         for index, held in enumerate(self._waiting):

@@ -7,6 +7,23 @@ worker is told about a session that has ended goes nowhere.
 from service.ipc.values import Action, Adapter, Course, Format, Message, Mode, Pacing, Prompt, Sink
 
 
+class Interact(Message, frozen=True, kw_only=True):
+    """A new prompt. Ends in exactly one of `Applied`, `Superseded`, `Rejected`, or the end of the session."""
+
+    session: str
+    event_id: str
+    prompts: tuple[Prompt, ...]
+    mode: Mode = "recache"
+    sink: Sink = "keep"
+    transition_chunks: int = 0
+    at: float | None = None
+    """Media seconds: takes effect at the first block that begins at or after it. None: at the next block."""
+    adapters: tuple[Adapter, ...] | None = None
+    """The whole set from then on; only of a session that has its worker to itself. None: as it was."""
+    not_before: float = 0.0
+    """Media seconds that were made before it came, by another worker: it does not take effect in them."""
+
+
 class Start(Message, frozen=True, kw_only=True):
     """Open a session. Answered by `Started` or `Failed`."""
 
@@ -35,25 +52,13 @@ class Start(Message, frozen=True, kw_only=True):
     """Go on from there instead of beginning; `prompts` and `seed` then say nothing."""
     take: int | None = None
     """With `course`: begin this take at its end."""
+    interactions: tuple[Interact, ...] = ()
+    """Prompts that were accepted before and have not taken effect: as if each came right behind this, but before any
+    block is begun."""
     background: bool = False
     """A job: beside the sessions that `max_sessions` counts, and made only in the gaps that they leave."""
     traceparent: str = ""
     """The W3C context of the trace that it belongs to, "" where none is kept."""
-
-
-class Interact(Message, frozen=True, kw_only=True):
-    """A new prompt. Ends in exactly one of `Applied`, `Superseded`, `Rejected`, or the end of the session."""
-
-    session: str
-    event_id: str
-    prompts: tuple[Prompt, ...]
-    mode: Mode = "recache"
-    sink: Sink = "keep"
-    transition_chunks: int = 0
-    at: float | None = None
-    """Media seconds: takes effect at the first block that begins at or after it. None: at the next block."""
-    adapters: tuple[Adapter, ...] | None = None
-    """The whole set from then on; only of a session that has its worker to itself. None: as it was."""
 
 
 class Credit(Message, frozen=True, kw_only=True):

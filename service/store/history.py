@@ -17,6 +17,7 @@ from service.latent_files import latent_path, opening_files, session_folder
 from service.store import queries
 from service.store.failures import ForkPointInvalid, LatentsMissing, StoreFailed
 from service.store.records import (
+    REWIND,
     ChunkRow,
     SessionRecord,
     StoredCourse,
@@ -61,7 +62,7 @@ def read_course(connection: Connection, session: str, *, point: CoursePoint = NO
 def _rewound(events: Iterable[StoredEvent], next_sequence: int) -> bool:
     """A rewind has come since the last chunk: what took effect after its block is dropped."""
     notes = (event for event in events if event.sequence == next_sequence and not event.engine)
-    return any(json.loads(note.text).get("reason") == "rewind" for note in notes)
+    return any(json.loads(note.text).get("reason") == REWIND for note in notes)
 
 
 def _counts(event: StoredEvent, point: CoursePoint) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection
 
 from service.store import holding, queries
-from service.store.failures import SessionLive, StoreClosed
+from service.store.failures import HoldLost, SessionLive, StoreClosed
 from service.store.holding import Claim, Holder
 from service.store.writer import Writer
 
@@ -37,6 +37,12 @@ class HoldBook:
         fence = self._fences.get(session)
         if fence is not None:
             holding.check(connection, session, fence=fence)
+
+    def require(self, connection: Connection, session: str) -> None:
+        """As `check`, for what only the session's holder may write. Raises HoldLost."""
+        if session not in self._fences:
+            raise HoldLost(session)
+        self.check(connection, session)
 
     def forget(self, session: str) -> None:
         """It has ended here."""

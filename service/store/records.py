@@ -14,6 +14,10 @@ EndReason = Literal["stopped", "completed", "drained", "failed", "interrupted", 
 JOURNAL_VERSION = 1
 DISCARDED = "discarded"
 """The note of chunks that were taken back before anybody saw them: `from_sequence` and later ones."""
+TAKEN_UP = "resume"
+"""The reason of a discard: its client had not received it when its session was taken up, and it comes again."""
+REWIND = "rewind"
+"""The reason of a discard: another turn is taken from there."""
 NUMERICS_CHANGED = "numerics_changed"
 """The note of another engine: what comes after it is made with the numerics of `fingerprint`."""
 

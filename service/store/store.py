@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from service.errors import ConfigError
 from service.latent_files import LATENTS
-from service.store import queries
+from service.store import prompts, queries
 from service.store.cursor import read_cursor, write_cursor
 from service.store.database import FolderLock, for_writing, lock_schema, open_database
 from service.store.failures import SessionLive, StoreError, StoreFailed
@@ -28,7 +28,18 @@ from service.store.holding import Holder
 from service.store.holds import HoldBook
 from service.store.keys import KeyBook
 from service.store.migrate import prepare
-from service.store.records import DISCARDED, ChunkRow, EndReason, Page, SessionRecord, StoredCourse, StoredEvent
+from service.store.prompts import AcceptedPrompt, PromptEnd
+from service.store.records import (
+    DISCARDED,
+    REWIND,
+    TAKEN_UP,
+    ChunkRow,
+    EndReason,
+    Page,
+    SessionRecord,
+    StoredCourse,
+    StoredEvent,
+)
 from service.store.retention import Retention, Swept, expired, latent_sizes, remove_latents, remove_orphans
 from service.store.writer import Writer
 
@@ -106,9 +117,34 @@ class SessionStore:
 
         await self._writer.do(work)
 
-    async def append_chunk(self, session: str, row: ChunkRow, *, events: tuple[str, ...] = ()) -> None:
-        """A chunk and the engine's events that took effect with it."""
-        await self._held(session, lambda connection: queries.add_chunk(connection, session, row=row, events=events))
+    async def append_chunk(
+        self, session: str, row: ChunkRow, *, events: tuple[str, ...] = (), ended: tuple[PromptEnd, ...] = ()
+    ) -> None:
+        """A chunk, the engine's events that took effect with it, and the prompts that did."""
+
+        def work(connection: Connection) -> None:
+            queries.add_chunk(connection, session, row=row, events=events)
+            prompts.end(connection, session, ended, sequence=row.sequence)
+
+        await self._held(session, work)
+
+    async def accept_prompt(self, session: str, prompt: AcceptedPrompt, *, keep: int) -> None:
+        """It waits for its block; `keep` others that have ended are remembered. Raises HoldLost."""
+
+        def work(connection: Connection) -> None:
+            self.holds.require(connection, session)
+            prompts.accept(connection, session, prompt, keep=keep)
+
+        await self._writer.do(work)
+
+    async def end_prompt(self, session: str, ended: PromptEnd) -> None:
+        """It will not take effect. Raises HoldLost."""
+
+        def work(connection: Connection) -> None:
+            sequence = queries.record_of(connection, session).next_sequence
+            prompts.end(connection, session, [ended], sequence=sequence)
+
+        await self._held(session, work)
 
     async def _held(self, session: str, work: Callable[[Connection], T]) -> T:
         """A write to a session, for who holds it. Raises HoldLost."""
@@ -137,15 +173,23 @@ class SessionStore:
 
         def work(connection: Connection) -> None:
             sequence = queries.record_of(connection, session).next_sequence
+            if reason == TAKEN_UP:
+                prompts.hold_back(connection, session)
+            elif reason == REWIND:
+                prompts.let_through(connection, session)
             queries.cut_session(connection, session, block=block)
             queries.add_events(connection, session, events=[StoredEvent(sequence, note, engine=False)])
 
         await self._held(session, work)
 
     async def end_session(self, session: str, reason: EndReason) -> None:
-        """It is live no more."""
-        now = time.time()
-        await self._held(session, lambda connection: queries.end_session(connection, session, reason=reason, at=now))
+        """It is live no more, and none of its prompts waits."""
+
+        def work(connection: Connection) -> None:
+            queries.end_session(connection, session, reason=reason, at=time.time())
+            prompts.forget(connection, session)
+
+        await self._held(session, work)
         self.holds.forget(session)
 
     async def reopen_session(self, session: str) -> SessionRecord:
@@ -198,6 +242,10 @@ class SessionStore:
     async def journal(self, session: str) -> tuple[str, ...]:
         """The texts of `events`."""
         return tuple(event.text for event in await self.events(session))
+
+    async def prompts(self, session: str) -> tuple[AcceptedPrompt, ...]:
+        """Those that wait, and the newest of those that have ended, in order."""
+        return await self._read(lambda connection: prompts.of(connection, session))
 
     async def course(self, session: str, point: CoursePoint = NOW) -> StoredCourse:
         """How the session goes on from a point, by default from its end. Raises ForkPointInvalid."""

@@ -4,7 +4,7 @@ Knows the files that have tables and nothing of what is in them. Invariant: impo
 a file of tables that is not named here is found by the test that holds the metadata against the migrations.
 """
 
-from service.store import holding_schema, jobs_schema, keys_schema, schema, webhooks_schema
+from service.store import holding_schema, jobs_schema, keys_schema, prompts_schema, schema, webhooks_schema
 
 METADATA = schema.METADATA
-FILES = (schema, holding_schema, jobs_schema, keys_schema, webhooks_schema)
+FILES = (schema, holding_schema, jobs_schema, keys_schema, prompts_schema, webhooks_schema)

@@ -236,6 +236,8 @@ class SessionTable:
             self._open[session.id] = session
             self.scheduler.add(session)
             session.run(seed=seed)
+            for interact in start.interactions:
+                self._interact(session, interact, arrived_at)
             for warning in reading_warnings(self._engine, session.id, prompts=start.prompts, event_id=start.event_id):
                 session.warn(warning)
 

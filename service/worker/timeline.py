@@ -30,12 +30,19 @@ class Pending:
     due: float
     """Media seconds: it takes effect at the first block that begins at or after this."""
     order: int
+    not_before: float
+    """Media seconds that are not changed by it."""
     handed: bool = False
     """The engine has it; it takes effect with the next block unless a newer one supersedes it."""
 
     @property
     def event_id(self) -> str:
         return self.command.event_id
+
+    @property
+    def earliest(self) -> float:
+        """Media seconds before which it is not wanted."""
+        return max(self.command.at or 0.0, self.not_before)
 
 
 class Timeline:
@@ -61,8 +68,8 @@ class Timeline:
                 ErrorCode.INTERACTIONS_FULL, f"expected at most {self._limit} interactions waiting for their block"
             )
         self._order += 1
-        due = position if command.at is None else max(command.at, position)
-        pending = Pending(command, arrived_at, due, self._order)
+        due = max(command.at or 0.0, command.not_before, position)
+        pending = Pending(command, arrived_at, due, self._order, command.not_before)
         self._pending[command.event_id] = pending
         return pending
 
@@ -73,12 +80,14 @@ class Timeline:
 
     def wanted(self) -> list[float]:
         """From which media time on those are wanted that the engine does not have yet."""
-        return [pending.command.at or 0.0 for pending in self._pending.values() if not pending.handed]
+        return [pending.earliest for pending in self._pending.values() if not pending.handed]
 
     def gone_back(self, position: float, *, lost: bool) -> None:
         """The next block begins at `position` again. `lost`: what the engine had been handed, it has no longer."""
         for pending in self._pending.values():
-            pending.due = min(pending.due, max(pending.command.at or 0.0, position))
+            if lost:  # what follows is another video
+                pending.not_before = 0.0
+            pending.due = min(pending.due, max(pending.earliest, position))
             pending.handed = pending.handed and not lost
 
     def close(self, event_id: str) -> Pending | None:

@@ -170,6 +170,8 @@ class FakeWorker:
                 init=self.head,
             )
         )
+        for interact in start.interactions:
+            self._interact(interact)
         if len(start.prompts[0].text) > TRUNCATED_AT:
             self.emit(
                 ipc.Warned(
@@ -297,7 +299,7 @@ class FakeWorker:
     def _apply(self, name: str, session: FakeSession) -> tuple[str, ...]:
         """The prompt that waits takes effect with the next chunk, if its time has come."""
         pending = session.pending
-        if pending is None or (pending.at or 0.0) > session.block * FRAMES_PER_BLOCK / FPS:
+        if pending is None or max(pending.at or 0.0, pending.not_before) > session.block * FRAMES_PER_BLOCK / FPS:
             return ()
         session.pending, session.active = None, (pending.event_id,)
         session.events.append(_prompt_event(pending.prompts, session.block, event_id=pending.event_id))

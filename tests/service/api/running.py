@@ -7,7 +7,8 @@ have ended.
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ MEMORY = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None
 FAST = ServiceConfig(
     port=0,
     heartbeat_interval=0.05,
+    heartbeat_timeout=PATIENCE,
     message_rate=1e6,
     message_burst=10_000,
     waiting_room=0,
@@ -152,10 +154,11 @@ async def running(
     frame_bytes: int = 100,
     chunk_interval: float = 0.001,
     store_folder: Path | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> AsyncIterator[Running]:
-    """`store_folder`: of a store that outlives it; None: one of its own."""
+    """`store_folder`: of a store that outlives it; None: one of its own. `clock`: by which workers fall silent."""
     worker = MemoryWorker(frame_bytes=frame_bytes, chunk_interval=chunk_interval)
-    client = WorkerClient(config)
+    client = WorkerClient(config, clock=clock)
     with (
         tempfile.TemporaryDirectory(dir=MEMORY) as folder,
         closing(SessionStore(store_folder or Path(folder))) as store,

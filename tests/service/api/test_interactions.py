@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.api.interactions import Acceptance, Interactions
+from service.api.interactions import Acceptance, Interactions, digest_of
 from service.errors import ErrorCode, ProtocolError
 from service.protocol.client import SessionInteraction
 
@@ -45,6 +45,25 @@ def test_only_so_many_wait() -> None:
     assert interactions.accept(message("c")) is Acceptance.NEW
     assert interactions.end() == ("b", "c")
     assert interactions.accept(message("b", "other")) is Acceptance.NEW
+
+
+def test_what_was_accepted_elsewhere_is_known_by_what_was_said() -> None:
+    interactions = Interactions(waiting=1, remembered=2)
+    for name in ("a", "b", "c"):  # another server may have taken in more
+        interactions.restore(name, digest_of(message(name)), waiting=name != "a")
+    assert [interactions.accept(message(name)) for name in ("b", "c")] == [Acceptance.RETRY] * 2
+    with pytest.raises(ProtocolError, match="another interaction"):
+        interactions.accept(message("b", "a calm"))
+    with pytest.raises(ProtocolError, match="are waiting"):
+        interactions.accept(message("d"))
+    assert interactions.end() == ("b", "c")
+
+
+def test_what_could_not_be_taken_in_may_be_asked_for_again() -> None:
+    interactions = Interactions(waiting=1, remembered=2)
+    interactions.accept(message("a"))
+    interactions.forget("a")
+    assert interactions.accept(message("a")) is Acceptance.NEW
 
 
 def test_the_oldest_finished_id_is_forgotten_first() -> None:

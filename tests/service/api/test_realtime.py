@@ -22,6 +22,7 @@ from service.protocol.server import (
     VideoStart,
 )
 from tests.service.api.running import FAST, Received, Running, Talk, running
+from tests.service.api.test_worker_client import Clock
 from tests.service.bad_messages import BAD_MESSAGES
 from tests.service.fakes import FPS, FRAMES_PER_BLOCK, REFUSED_WORD
 
@@ -265,11 +266,12 @@ async def test_a_client_that_takes_nothing_is_cut_off_and_its_place_is_free() ->
 
 @pytest.mark.parametrize("death", ["says so", "falls silent", "does not read"])
 async def test_when_the_worker_dies_every_session_hears_it_once(death: str) -> None:
-    config = FAST.model_copy(update={"heartbeat_timeout": 2.0})
-    async with running(config) as service, service.connection() as one, service.connection() as other:
+    clock = Clock()
+    async with running(clock=clock) as service, service.connection() as one, service.connection() as other:
         await started(one)
         await started(other)
         _kill(service, death)
+        clock.added += 2 * FAST.heartbeat_timeout if death == "falls silent" else 0.0
         if death == "does not read":
             await one.say(SessionInteraction(event_id="e", prompt="a"))
         for talk in (one, other):

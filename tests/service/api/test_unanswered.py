@@ -55,6 +55,26 @@ def test_each_event_answers_its_command_and_no_other() -> None:
         assert len(held) == 3
 
 
+def test_prompts_before_all_else_are_told_with_the_start_and_restored_ones_are_told_already() -> None:
+    held = holding(PAUSE)
+    assert held.first_interactions() == ()
+    held = Unanswered()
+    held.restore(PROMPT)
+    held.hold(REWIND)
+    assert (sent(held), held.first_queued(ipc.Queued(session="s", event_id="p"))) == ([REWIND], False)
+    held.lost()
+    assert (held.first_interactions(), sent(held)) == ((PROMPT,), [REWIND])
+
+
+def test_after_a_rewind_a_prompt_waits_for_nothing_that_was_made_before() -> None:
+    held = Unanswered()
+    held.restore(ipc.changed(PROMPT, not_before=9.0))
+    held.hold(REWIND)
+    held.answer(ipc.Rewound(session="s", block=1, take=1, sequence=4, event_id="r"))
+    held.lost()
+    assert held.first_interactions() == (PROMPT,)
+
+
 def test_that_a_prompt_is_accepted_is_said_once() -> None:
     held = holding(PROMPT)
     queued = ipc.Queued(session="s", event_id="p")

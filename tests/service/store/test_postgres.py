@@ -14,7 +14,7 @@ from service.errors import ConfigError
 from service.store import queries
 from service.store.failures import HoldLost, SessionLive, StoreFailed
 from service.store.store import SessionStore, StoreOptions
-from tests.service.store import test_forks, test_holds, test_retention, test_store
+from tests.service.store import test_forks, test_holds, test_prompts, test_retention, test_store
 from tests.service.store.postgres import Postgres, postgres
 from tests.service.store.values import fill, record, row
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.system
 Case = Callable[[SessionStore], Coroutine[Any, Any, None]]
 CASES: list[Case] = [
     function
-    for module in (test_store, test_forks, test_retention, test_holds)
+    for module in (test_store, test_forks, test_retention, test_holds, test_prompts)
     for name, function in vars(module).items()
     if name.startswith("test_") and list(inspect.signature(function).parameters) == ["store"]
 ]

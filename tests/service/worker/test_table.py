@@ -34,6 +34,14 @@ def test_a_start_between_passes_waits_for_the_end_of_the_block_and_keeps_its_ord
     assert [chunk.started_event_ids for chunk in stage.chunks("a")] == [(), ("f",)]
 
 
+def test_prompts_that_come_with_a_start_are_there_before_the_first_block() -> None:
+    stage = Stage()
+    waiting = (interact("now"), msgspec.structs.replace(interact("later"), not_before=0.001))
+    stage.play([msgspec.structs.replace(start(credits=3), interactions=waiting)])
+    assert [queued.event_id for queued in stage.of(Queued)] == ["now", "later"]
+    assert [chunk.started_event_ids for chunk in stage.chunks()] == [("now",), ("later",), ()]
+
+
 def test_pause_holds_and_resume_goes_on() -> None:
     stage = Stage()
     seen: list[int] = []

@@ -75,6 +75,18 @@ def test_an_id_that_waits_is_not_taken_twice() -> None:
     assert (refusal.value.code, refusal.value.field) == (ErrorCode.EVENT_ID_CONFLICT, "event_id")
 
 
+def test_what_was_made_before_one_came_is_not_changed_by_it_unless_the_video_goes_back() -> None:
+    timeline = Timeline(8)
+    moved = Interact(session="s", event_id="moved", prompts=(Prompt("p"),), not_before=3.0)
+    timeline.accept(moved, arrived_at=0.0, position=1.0)
+    accept(timeline, "new", position=1.0)
+    assert (names(timeline.due(2.0)), timeline.wanted()) == (["new"], [3.0, 0.0])
+    timeline.gone_back(0.0, lost=False)  # what nobody had seen
+    assert names(timeline.due(2.0)) == ["new"]
+    timeline.gone_back(0.0, lost=True)
+    assert sorted(names(timeline.due(0.0))) == ["moved", "new"]
+
+
 @pytest.mark.parametrize(("at", "blocks"), [(None, 0), (0.5, 0), (1.0, 0), (1.01, 1), (1.5, 1), (1.51, 2), (3.0, 4)])
 def test_blocks_ahead_counts_whole_blocks(at: float | None, blocks: int) -> None:
     pending = accept(Timeline(2), "e", at=at, position=1.0)
