@@ -10,9 +10,12 @@ import gc
 import json
 import random
 import resource
+import sys
 import tempfile
 from pathlib import Path
 from typing import get_args
+
+import torch
 
 from tests.models.engines import make_generator
 from tests.service.worker.schedules import Kind, Step, play
@@ -39,6 +42,8 @@ def run(count: int, *, seed: int) -> dict[str, float]:
             blocks += sum(len(record.rows) for record in played.records.values())
         if number == WARM:
             first = _resident()
+        if (number + 1) % 50 == 0:
+            sys.stderr.write(f"{number + 1} of {count} schedules, {blocks} blocks\n")
     gc.collect()
     return {"schedules": count, "blocks": blocks, "grown_mib": round((_resident() - first) / 2**20, 1)}
 
@@ -54,6 +59,7 @@ def main() -> None:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    torch.set_num_threads(1)  # passes of a few microseconds: a second thread is only waited for
     print(json.dumps(run(options.schedules, seed=options.seed)))
 
 
