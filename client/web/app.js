@@ -4,12 +4,11 @@
 // when they are; single keys do nothing while somebody writes, and can be turned off.
 
 import { askJson, setApiKey } from "./api.js";
-import { alertUser, button, element, input, make, say, showDialog } from "./dom.js";
+import { alertUser, button, element, keysAreOn, make, say, showDialog } from "./dom.js";
 import { Studio } from "./studio.js";
 import { explain } from "./words.js";
 
 const LOOK_AGAIN_MS = 2000;
-const KEYS = "longtake.keys";
 const PARTS = ["studio", "takes", "batch"];
 
 const studio = new Studio();
@@ -75,31 +74,12 @@ function suggest(prompts) {
   element("suggestions").hidden = prompts.length === 0;
 }
 
-const HELP = [
-  ["Enter", "in the prompt box: send it"], ["/", "to the prompt box"], ["Space", "pause and resume"], ["F", "full screen"],
-  ["← →", "on the timeline: choose a moment"], ["Enter", "on the timeline: take again from there, or plan for then"],
-  ["← → Delete", "on a planned prompt: move it, drop it"], ["+ −", "on the timeline: look closer, look wider"], ["Esc", "back to the picture"],
-];
-
-function help() {
-  const keys = make("dl", { class: "keys" }, ...HELP.flatMap(([key, words]) => [
-    make("dt", {}, make("kbd", { text: key })), make("dd", { text: words }),
-  ]));
-  const box = make("input", { id: "keys", type: "checkbox", onchange: () => {
-    localStorage.setItem(KEYS, box.checked ? "" : "off");
-  } });
-  box.checked = localStorage.getItem(KEYS) !== "off";
-  showDialog("Help", make("p", { text: "A take is one shot without a cut, made while you watch. The first prompt starts it;"
-    + " each further prompt changes where it goes. Drag the playhead back to take another turn, or click ahead of it to plan a prompt." }),
-  keys, make("label", { class: "check" }, box, " Single keys (/, Space, F) are on"));
-}
-
 /** @param {KeyboardEvent} event */
 function shortcut(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (target.closest("input, textarea, select, button, a, summary, dialog, [role=slider]") || element("studio").hidden) return;
-  if (localStorage.getItem(KEYS) === "off") return;
+  if (!keysAreOn()) return;
   /** @type {Record<string, () => void>} */
   const keys = {
     "/": () => studio.prompt.focus(),
@@ -112,13 +92,13 @@ function shortcut(event) {
   act();
 }
 
-button("help").addEventListener("click", help);
+button("help").addEventListener("click", async () => (await import("./help.js")).help());
 button("alert-close").addEventListener("click", () => alertUser(""));
 button("dialog-close").addEventListener("click", () => element("dialog", HTMLDialogElement).close());
 element("dialog").addEventListener("close", () => element("dialog-body").replaceChildren());
 document.addEventListener("keydown", shortcut);
 window.addEventListener("hashchange", route);
-if (new URLSearchParams(location.search).has("marks")) Object.assign(window, { studio }); // tests look inside
+if (new URLSearchParams(location.search).has("inside")) Object.assign(window, { studio }); // for tests
 if (!location.hash.startsWith("#watch/")) studio.comeBack();
 route();
 findModel();

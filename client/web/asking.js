@@ -6,7 +6,7 @@
 import { SwitchBook } from "./book.js";
 import { Ladder } from "./ladder.js";
 import { Link } from "./link.js";
-import { clock } from "./painter.js";
+import { clock } from "./clock.js";
 import { Script, wording } from "./script.js";
 import { Showing } from "./showing.js";
 import { SequenceCheck } from "./wire.js";

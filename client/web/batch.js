@@ -4,14 +4,14 @@
 // them is not done; sending a story twice by accident makes one job.
 
 import { ask, askJson, blobUrl } from "./api.js";
-import { alertUser, element, field, make, showDialog } from "./dom.js";
+import { alertUser, element, field, icon, make, showDialog } from "./dom.js";
 import { MODES, fromJson, wording } from "./script.js";
 import { ago, explain } from "./words.js";
 
 const LOOK_MS = 1500;
 const OPEN = ["queued", "in_progress"];
 /** @type {Record<string, string>} */
-const WORDS = { queued: "waits", in_progress: "is being made", completed: "is ready", failed: "failed", cancelled: "was cancelled" };
+const WORDS = { queued: "Waiting", in_progress: "Being made", completed: "Ready", failed: "Failed", cancelled: "Cancelled" };
 const NAMES = { recache: "Evolve", flush: "Swift", cut: "Cut", keep: "Drift" };
 
 export class Batch {
@@ -29,7 +29,7 @@ export class Batch {
     this.seconds = make("input", { id: "job-seconds", type: "number", min: 1, max: 3600, step: 1, value: 12, required: true });
     this.seed = make("input", { id: "job-seed", type: "number", min: 0, max: 9007199254740991, placeholder: "a new one" });
     this.list = make("ul", { class: "jobs", id: "jobs" });
-    this.empty = make("p", { class: "hint", text: "No job yet." });
+    this.empty = make("p", { class: "hint none", hidden: true, text: "No job yet. A story that is sent is found here, and its film when it is ready." });
     const form = make("form", { id: "job-form" }, this.story);
     form.className = "desk";
     const read = make("input", { id: "story-in", type: "file", accept: "application/json,.json", class: "unseen", onchange: () => { this.#read(read); } });
@@ -41,7 +41,7 @@ export class Batch {
     );
     form.addEventListener("submit", (event) => { event.preventDefault(); this.#send(); });
     root.append(make("div", { class: "head" }, make("h2", { id: "batch-title", text: "Batch" })),
-      make("p", { class: "hint", text: "A story is made when the machine has time, exactly as written." }), form,
+      make("p", { class: "quiet", text: "A story is a list of prompts by their seconds. It is made when the machine has time, exactly as written." }), form,
       make("h3", { text: "Jobs" }), this.empty, this.list);
     this.#add(studio.setup.model?.suggested_prompts?.[0] ?? "", 0);
     this.#add(studio.setup.model?.suggested_prompts?.[1] ?? "", 6);
@@ -58,7 +58,7 @@ export class Batch {
     const id = (/** @type {string} */ name) => `story-${name}-${this.#rows}`;
     const last = /** @type {HTMLInputElement | null} */ (this.story.querySelector("li:last-child .at"));
     const when = make("input", { id: id("at"), class: "at", type: "number", min: 0, step: "any", value: at ?? Number(last?.value ?? -6) + 6, required: true });
-    const what = make("input", { id: id("text"), class: "text", type: "text", value: text, required: true, maxlength: 2000 });
+    const what = make("input", { id: id("text"), class: "text", type: "text", value: text, required: true, maxlength: 2000, placeholder: "What is to be seen" });
     const how = make("select", { id: id("mode"), class: "mode" }, ...MODES.map((one) => make("option", { value: one, text: NAMES[one], selected: one === mode })));
     const over = make("input", { id: id("fade"), class: "fade-blocks", type: "number", min: 0, max: 64, value: fade });
     const row = make("li", {}, field("At second", when), field("Prompt", what, "field what"), field("Change", how), field("Fade, blocks", over),
@@ -141,18 +141,33 @@ export class Batch {
     this.#jobs.set(video.id, { root, seen });
     if (!known) this.list.insertBefore(root, this.list.children[place] ?? null);
     const done = video.status === "completed";
-    const words = `${WORDS[video.status] ?? video.status}${video.waiting ? `: ${explain(video.waiting)}` : ""}`;
-    const why = video.error ? ` (${explain(video.error)})` : "";
+    const why = video.waiting ?? video.error;
+    const facts = [`${video.seconds} s`, (video.size ?? "").replace("x", " × "), ago(video.created_at, Date.now() / 1000), why ? explain(why) : ""];
+    const thumb = make("div", { class: "thumb" }, icon(done ? "play" : "wait"));
+    if (done) this.#still(video.id, thumb);
     const act = (/** @type {string} */ text, /** @type {() => void} */ onclick, kind = "") => make("button", { type: "button", text, onclick, class: kind });
     const actions = done ? [act("Replay", () => this.#replay(video)), act("Save", () => this.#save(video))] : [];
     if (OPEN.includes(video.status)) actions.push(act("Cancel", () => this.#ask(`v1/videos/${video.id}/cancel`, "POST")));
     else actions.push(act("Delete", () => this.#ask(`v1/videos/${video.id}`, "DELETE"), "danger"));
     const bar = make("progress", { max: 100, value: video.progress ?? 0, "aria-label": `Progress of ${video.prompt ?? video.id}` });
     root.replaceChildren(
-      make("div", {}, make("p", { text: video.prompt ?? video.id }),
-        make("p", { class: "hint", text: `${video.seconds} s, ${video.size ? `${video.size}, ` : ""}${ago(video.created_at, Date.now() / 1000)}: ${words}${why}` })),
+      thumb, make("div", {}, make("p", { text: video.prompt ?? video.id }),
+        make("p", { class: "hint" }, make("span", { class: "pill", "data-status": video.status, text: WORDS[video.status] ?? video.status }),
+          facts.filter((one) => one !== "").join(", "))),
       make("div", { class: "row" }, ...actions), ...(video.status === "in_progress" ? [bar] : []),
     );
+  }
+
+  /** @param {string} id @param {HTMLElement} into */
+  async #still(id, into) {
+    try {
+      const url = await blobUrl(`v1/videos/${id}/content?variant=thumbnail`);
+      const picture = make("img", { src: url, alt: "" });
+      picture.addEventListener("load", () => URL.revokeObjectURL(url));
+      into.replaceChildren(picture);
+    } catch {
+      // The film is there all the same.
+    }
   }
 
   /** @param {any} video */

@@ -37,6 +37,16 @@ export function make(tag, facts = {}, ...children) {
   return made;
 }
 
+/** One of the pictures that the page has for its buttons; it says nothing to ears. @param {string} name */
+export function icon(name) {
+  const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  picture.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", `#i-${name}`);
+  picture.append(use);
+  return picture;
+}
+
 /** A field with its label. @param {string} label @param {HTMLElement} control @param {string} kind */
 export function field(label, control, kind = "field") {
   return make("div", { class: kind }, make("label", { for: control.id, text: label }), control);
@@ -56,6 +66,14 @@ export function alertUser(words) {
   say("alert-words", words);
   element("alert").hidden = words === "";
 }
+
+const KEYS = "longtake.keys";
+
+/** Whether single keys do something, as a person chose. */
+export const keysAreOn = () => localStorage.getItem(KEYS) !== "off";
+
+/** @param {boolean} on */
+export const turnKeys = (on) => localStorage.setItem(KEYS, on ? "" : "off");
 
 /** Copy, also where a page over plain http has no clipboard. @param {HTMLInputElement} from */
 export async function copy(from) {

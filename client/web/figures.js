@@ -6,6 +6,7 @@ import { progress } from "./book.js";
 import { Chart } from "./chart.js";
 import { element, make, say } from "./dom.js";
 import { wording } from "./script.js";
+import { hueOf } from "./strip.js";
 import { duration, figure, timecode } from "./words.js";
 
 /** @typedef {import("./take.js").Take} Take */
@@ -48,15 +49,16 @@ export class Figures {
     const entries = take?.book.all ?? [];
     const known = new Set(entries.map((entry) => entry.id));
     const older = (take?.script.past ?? []).filter((change) => !known.has(change.id) && !known.has("prompt-0"));
+    const hue = (/** @type {string} */ id) => hueOf(take?.script.past.findIndex((change) => change.id === id) ?? -1);
     const lines = [
-      ...older.map((change) => [wording(change.prompts), `at ${timecode(change.at)}`]),
-      ...entries.map((entry) => [entry.prompt, progress(entry), ...(entry.note ? [entry.note] : [])]),
+      ...older.map((change) => [hue(change.id), wording(change.prompts), `at ${timecode(change.at)}`]),
+      ...entries.map((entry) => [hue(entry.id), entry.prompt, progress(entry), ...(entry.note ? [entry.note] : [])]),
     ];
     const logged = lines.join("\n");
     if (logged === this.#logged) return;
     this.#logged = logged;
-    element("log").replaceChildren(...lines.map(([words, ...notes]) => (
-      make("li", {}, words, ...notes.map((text) => make("span", { text }))))).reverse());
+    element("log").replaceChildren(...lines.map(([kind, words, ...notes]) => (
+      make("li", { class: kind }, words, ...notes.map((text) => make("span", { text }))))).reverse());
     element("log-empty").hidden = lines.length > 0;
   }
 }

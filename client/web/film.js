@@ -4,7 +4,7 @@
 // more than ten seconds ago is let go, so that memory stays; the clock of the picture is the element's own.
 
 import { FrameRate } from "./buffer.js";
-import { clock } from "./painter.js";
+import { clock } from "./clock.js";
 
 /** @typedef {import("./painter.js").Fact} Fact */
 /** @typedef {import("./wire.js").Metadata} Metadata */

@@ -10,15 +10,11 @@ import { explain } from "./words.js";
 
 /** @typedef {import("./studio.js").Studio} Studio */
 
-let saving = false;
-
-export const isSaving = () => saving;
-
 /** Have the server make the film of the take, and hand it over. @param {Studio} studio */
 export async function saveRecording(studio) {
   const id = studio.take?.id;
-  if (!id || saving) return;
-  saving = true;
+  if (!id || studio.saving) return;
+  studio.saving = true;
   say("state", "The server makes the recording.");
   studio.render();
   try {
@@ -27,7 +23,7 @@ export async function saveRecording(studio) {
   } catch (error) {
     alertUser(explain(/** @type {any} */ (error)));
   }
-  saving = false;
+  studio.saving = false;
   studio.render();
 }
 

@@ -9,7 +9,7 @@ const HIDDEN_MS = 250;
 let painter = null;
 
 self.onmessage = ({ data }) => {
-  if (data.type === "canvas") painter = new Painter(data.canvas, (fact) => self.postMessage(fact), data.marked);
+  if (data.type === "canvas") painter = new Painter(data.canvas, (fact) => self.postMessage(fact));
   else if (data.type === "begin") painter?.begin(data.facts);
   else if (data.type === "chunk") painter?.push(data.metadata, data.bytes);
   else if (data.type === "takeBack") painter?.takeBack(data.from);

@@ -4,10 +4,11 @@
 // long each takes to decode; every picture is freed; a hidden page, which gets no animation frames, piles up nothing.
 
 import { FrameRate, JitterBuffer } from "./buffer.js";
+import { clock } from "./clock.js";
 import { splitChunk } from "./wire.js";
 
 /** @typedef {import("./wire.js").Metadata} Metadata */
-/** @typedef {{sequence: number, pts: number, index: number, picture: ImageBitmap}} Frame */
+/** @typedef {{sequence: number, pts: number, picture: ImageBitmap}} Frame */
 /**
  * What a screen tells: a chunk's first frame is on it, how it goes, or why it cannot go on. Times are since 1970.
  * @typedef {{type: "shown", sequence: number, pts: number, at: number}
@@ -17,18 +18,6 @@ import { splitChunk } from "./wire.js";
  */
 
 const FACTS_MS = 100;
-export const MARK_BITS = 24; // 16 of the chunk, 4 of the frame in it, 4 that check them
-
-/** Milliseconds since 1970, the same clock in a worker and in its page. */
-export const clock = () => performance.timeOrigin + performance.now();
-
-/** The bits by which a test knows a frame from its pixels. @param {number} sequence @param {number} index */
-export function markOf(sequence, index) {
-  const number = (sequence % 65536) * 16 + (index % 16);
-  let check = 0;
-  for (let rest = number; rest > 0; rest = Math.floor(rest / 16)) check = (check + (rest % 16)) % 16;
-  return number * 16 + ((check + 5) % 16);
-}
 
 export class Painter {
   /** @type {JitterBuffer<Frame> | null} */
@@ -46,13 +35,11 @@ export class Painter {
   /**
    * @param {OffscreenCanvas | HTMLCanvasElement} canvas
    * @param {(fact: Fact) => void} tell
-   * @param {boolean} marked
    */
-  constructor(canvas, tell, marked) {
+  constructor(canvas, tell) {
     this.canvas = canvas;
     this.context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { alpha: false }));
     this.tell = tell;
-    this.marked = marked;
   }
 
   /** @param {{fps: number, block: number, width: number, height: number}} facts `block` in seconds */
@@ -78,7 +65,7 @@ export class Painter {
     const pieces = splitChunk(metadata, bytes);
     const type = `image/${metadata.format}`;
     const pictures = await Promise.all(pieces.map((one) => createImageBitmap(new Blob([one.bytes], { type }))));
-    const frames = pieces.map(({ sequence, pts }, index) => ({ sequence, pts, index, picture: pictures[index] }));
+    const frames = pieces.map(({ sequence, pts }, index) => ({ sequence, pts, picture: pictures[index] }));
     const unwanted = this.#gone !== null && epoch < this.#gone.epoch && metadata.sequence >= this.#gone.from;
     if (unwanted || this.#buffer === null) free(frames);
     else free(this.#buffer.push(frames, clock()));
@@ -112,7 +99,6 @@ export class Painter {
     this.#late += passed.length;
     if (frame !== null) {
       this.context.drawImage(frame.picture, 0, 0, this.canvas.width, this.canvas.height);
-      if (this.marked) this.#mark(frame);
       free([frame]);
       this.#frames += 1;
       this.#rate.add(now);
@@ -129,16 +115,6 @@ export class Painter {
       type: "facts", at: now, position: buffer.position(now), ahead: buffer.ahead(now), rate: this.#rate.value(now),
       underruns: buffer.underruns, dropped: buffer.skipped + this.#late, frames: this.#frames,
     });
-  }
-
-  /** @param {Frame} frame */
-  #mark({ sequence, index }) {
-    const bits = markOf(sequence, index);
-    const size = Math.floor(this.canvas.width / MARK_BITS);
-    for (let bit = 0; bit < MARK_BITS; bit += 1) {
-      this.context.fillStyle = Math.floor(bits / 2 ** (MARK_BITS - 1 - bit)) % 2 === 1 ? "#fff" : "#000";
-      this.context.fillRect(bit * size, 0, size, size);
-    }
   }
 }
 

@@ -13,7 +13,7 @@ export class Pane {
   /** @type {HTMLVideoElement | null} */
   #small = null;
 
-  /** @param {{choose: (pane: Pane) => void, shut: (pane: Pane) => void}} hooks */
+  /** @param {{choose: (pane: Pane) => void, shut: (pane: Pane) => void, alert: (words: string) => void}} hooks */
   constructor(hooks) {
     const template = /** @type {HTMLTemplateElement} */ (document.getElementById("pane-template"));
     const copy = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
@@ -31,7 +31,8 @@ export class Pane {
     this.choose.addEventListener("click", () => hooks.choose(this));
     this.screen.addEventListener("pointerdown", () => hooks.choose(this));
     this.shut.addEventListener("click", () => hooks.shut(this));
-    this.pip.addEventListener("click", () => this.#float());
+    this.alert = hooks.alert;
+    this.pip.addEventListener("click", () => this.float());
     part(".full").addEventListener("click", () => this.fill());
   }
 
@@ -70,22 +71,37 @@ export class Pane {
     if (this.lamp.textContent !== words) this.lamp.textContent = words;
   }
 
-  fill() {
-    if (document.fullscreenElement) document.exitFullscreen();
-    else this.screen.requestFullscreen?.();
+  /** The picture alone on the screen, and back. */
+  async fill() {
+    try {
+      await (document.fullscreenElement ? document.exitFullscreen() : this.screen.requestFullscreen());
+    } catch {
+      this.alert("This browser does not let the picture fill the screen.");
+    }
   }
 
-  async #float() {
-    const picture = this.screen.firstElementChild;
-    if (document.pictureInPictureElement) return document.exitPictureInPicture();
-    let video = picture instanceof HTMLVideoElement ? picture : this.#small;
-    if (video === null && picture instanceof HTMLCanvasElement) {
-      video = this.#small = document.createElement("video");
-      video.muted = true;
-      video.srcObject = picture.captureStream();
-      await video.play();
+  /** The picture in a small window above all others, and back. */
+  async float() {
+    const picture = this.screen.querySelector(":scope > canvas, :scope > video");
+    if (picture === null) return this.alert("There is no picture yet.");
+    try {
+      if (document.pictureInPictureElement) await document.exitPictureInPicture();
+      else await (await this.#floating(picture)).requestPictureInPicture();
+    } catch {
+      this.alert("This browser does not show the picture in a window of its own.");
     }
-    await video?.requestPictureInPicture();
+  }
+
+  /** What can float of a picture: films can, a canvas is filmed. @param {Element} picture */
+  async #floating(picture) {
+    if (picture instanceof HTMLVideoElement) return picture;
+    if (this.#small === null) {
+      this.#small = document.createElement("video");
+      this.#small.muted = true;
+      this.#small.srcObject = /** @type {HTMLCanvasElement} */ (picture).captureStream();
+    }
+    await this.#small.play();
+    return this.#small;
   }
 }
 

@@ -3,8 +3,6 @@
 // Knows elements and the painter; nothing of sockets. Invariants: every kind of screen has the same methods and tells the
 // same facts; where a worker cannot be had, the page paints, on a canvas of its own.
 
-import { Painter, clock } from "./painter.js";
-
 /** @typedef {import("./painter.js").Fact} Fact */
 /** @typedef {import("./wire.js").Metadata} Metadata */
 /**
@@ -13,7 +11,7 @@ import { Painter, clock } from "./painter.js";
  *   hold: () => void, close: () => void, pause?: (paused: boolean) => void}} Screen
  */
 
-/** @param {string} format @param {(fact: Fact) => void} tell @param {{marked: boolean, worker: boolean}} how */
+/** @param {string} format @param {(fact: Fact) => void} tell @param {{worker: boolean}} how */
 export async function makeScreen(format, tell, how) {
   if (format === "m4s") {
     const { FilmScreen } = await import("./film.js");
@@ -22,16 +20,17 @@ export async function makeScreen(format, tell, how) {
   const able = how.worker && typeof Worker === "function" && "transferControlToOffscreen" in HTMLCanvasElement.prototype;
   if (able) {
     try {
-      return await workerScreen(tell, how.marked);
+      return await workerScreen(tell);
     } catch {
       // A browser without modules in workers: the page paints.
     }
   }
-  return new PageScreen(tell, how.marked);
+  const { Painter } = await import("./painter.js");
+  return new PageScreen((canvas) => new Painter(canvas, tell));
 }
 
-/** Resolves when the worker runs. @param {(fact: Fact) => void} tell @param {boolean} marked @returns {Promise<Screen>} */
-function workerScreen(tell, marked) {
+/** Resolves when the worker runs. @param {(fact: Fact) => void} tell @returns {Promise<Screen>} */
+function workerScreen(tell) {
   return new Promise((resolve, reject) => {
     const worker = new Worker("painter-worker.js", { type: "module" });
     worker.onerror = (event) => {
@@ -41,7 +40,7 @@ function workerScreen(tell, marked) {
     worker.onmessage = () => {
       worker.onmessage = ({ data }) => tell(data);
       worker.onerror = (event) => tell({ type: "fault", message: `The painter stopped (${event.message}).` });
-      resolve(new WorkerScreen(worker, marked));
+      resolve(new WorkerScreen(worker));
     };
   });
 }
@@ -49,11 +48,11 @@ function workerScreen(tell, marked) {
 class WorkerScreen {
   element = document.createElement("canvas");
 
-  /** @param {Worker} worker @param {boolean} marked */
-  constructor(worker, marked) {
+  /** @param {Worker} worker */
+  constructor(worker) {
     this.worker = worker;
     const canvas = this.element.transferControlToOffscreen();
-    worker.postMessage({ type: "canvas", canvas, marked }, [canvas]);
+    worker.postMessage({ type: "canvas", canvas }, [canvas]);
   }
 
   /** @param {any} facts */
@@ -84,9 +83,9 @@ class PageScreen {
   element = document.createElement("canvas");
   #open = true;
 
-  /** @param {(fact: Fact) => void} tell @param {boolean} marked */
-  constructor(tell, marked) {
-    this.painter = new Painter(this.element, tell, marked);
+  /** @param {(canvas: HTMLCanvasElement) => import("./painter.js").Painter} paint */
+  constructor(paint) {
+    this.painter = paint(this.element);
     const animate = () => {
       if (!this.#open) return;
       this.painter.draw();
@@ -125,5 +124,3 @@ class PageScreen {
 /** Whether this browser plays our films. */
 export const canFilm = () => typeof MediaSource === "function"
   && MediaSource.isTypeSupported('video/mp4; codecs="avc1.42c01f"');
-
-export { clock };

@@ -62,7 +62,13 @@ export class Setup {
   refusal() {
     if (this.model === null) return "The model is not ready yet.";
     const open = this.model.licence_accept_required === true && !input("licence").checked;
-    return open ? `Accept the licence of ${this.model.id} first: the box is under New take.` : "";
+    return open ? `Accept the licence of ${this.model.id} first. It is asked for under New take.` : "";
+  }
+
+  /** Bring what has to be accepted before the eyes. */
+  lookAt() {
+    element("setup", HTMLDetailsElement).open = true;
+    if (!element("licence-line").hidden) input("licence").focus();
   }
 
   /** The fields of `session.start`, once the picture is with the server. @returns {Promise<Record<string, any>>} */

@@ -3,7 +3,7 @@
 // Knows screens; nothing of messages or sockets. Invariant: whatever is asked of it is done in the order in which it was
 // asked, also while the screen is still being made.
 
-import { clock } from "./painter.js";
+import { clock } from "./clock.js";
 
 /** @typedef {import("./screen.js").Screen} Screen */
 /** @typedef {import("./painter.js").Fact} Fact */

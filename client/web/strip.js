@@ -19,6 +19,9 @@ const NEAR = 0.15; // seconds that count as the playhead itself
 const STEPS = [0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300];
 const PLAYHEAD = 0.6; // where the playhead stands once the take is longer than the strip
 
+/** The class that gives a prompt its colour, by its place in the take. @param {number} index */
+export const hueOf = (index) => (index < 0 ? "" : `hues-${index % HUES}`);
+
 /** Where a second lies, as a share of the strip's width. */
 export class Scale {
   span = 24; // seconds that are seen at once
@@ -155,7 +158,7 @@ export class Strip {
       bar.title = words;
       /** @type {HTMLElement} */ (bar.firstElementChild).textContent = words;
     }
-    bar.className = `change hues-${index % HUES}`;
+    bar.className = `change ${hueOf(index)}`;
     bar.dataset.mode = change.mode;
     bar.dataset.id = change.id;
     if (cue === "") delete bar.dataset.cue;

@@ -6,7 +6,6 @@
 import { askJson } from "./api.js";
 import { alertUser, button, element, input, make, say, showDialog } from "./dom.js";
 import { Figures } from "./figures.js";
-import { exportScript, importScript, isSaving, saveRecording, share } from "./keep.js";
 import { Pane } from "./pane.js";
 import { makeScreen } from "./screen.js";
 import { Setup } from "./setup.js";
@@ -16,6 +15,8 @@ import { explain, timecode } from "./words.js";
 
 const SAVED = "longtake.takes";
 const REPORT_MS = 250;
+/** What outlives a take is asked for later than its picture. */
+const keeping = async () => await import("./keep.js");
 const HINT = "Write what the take begins with, and press Enter.";
 /** @type {Record<string, string>} */
 const MODE_HINTS = {
@@ -34,6 +35,7 @@ export class Studio {
   active;
   /** @type {import("./script.js").Change[]} a script that waits for the next take */
   waiting = [];
+  saving = false; // the server makes a recording for this page
   #query = new URLSearchParams(location.search);
 
   constructor() {
@@ -68,7 +70,7 @@ export class Studio {
 
   /** A take in a pane. @param {Pane} pane */
   #new(pane) {
-    const how = { marked: this.#query.has("marks"), worker: this.#query.get("painter") !== "page" };
+    const how = { worker: this.#query.get("painter") !== "page" };
     pane.take?.close();
     const take = new Take({
       screen: async (format, tell) => {
@@ -88,7 +90,7 @@ export class Studio {
   }
 
   #open() {
-    const pane = new Pane({ choose: (one) => this.#choose(one), shut: (one) => this.#shut(one) });
+    const pane = new Pane({ choose: (one) => this.#choose(one), shut: (one) => this.#shut(one), alert: alertUser });
     this.panes.push(pane);
     element("panes").append(pane.root);
     return pane;
@@ -193,7 +195,10 @@ export class Studio {
   /** @param {import("./script.js").Weighted[]} prompts */
   async #begin(prompts) {
     const refusal = this.setup.refusal();
-    if (refusal !== "") return this.#refuse(refusal);
+    if (refusal !== "") {
+      this.setup.lookAt();
+      return this.#refuse(refusal);
+    }
     let options;
     try {
       options = await this.setup.options();
@@ -257,7 +262,8 @@ export class Studio {
     const form = element("form", HTMLFormElement);
     form.addEventListener("submit", async (event) => {
       event.preventDefault();
-      if (await this.direct(this.prompt.value)) this.prompt.value = "";
+      if (!(await this.direct(this.prompt.value))) return;
+      this.prompt.value = "";
       this.prompt.focus();
     });
     this.prompt.addEventListener("keydown", (event) => {
@@ -268,15 +274,15 @@ export class Studio {
     button("pause").addEventListener("click", () => this.take?.togglePause());
     button("stop").addEventListener("click", () => this.take?.stop());
     button("fork").addEventListener("click", () => this.take?.fork(this.strip.chosen));
-    button("save").addEventListener("click", () => saveRecording(this));
-    button("share").addEventListener("click", () => share(this));
+    button("save").addEventListener("click", async () => (await keeping()).saveRecording(this));
+    button("share").addEventListener("click", async () => (await keeping()).share(this));
     button("retake").addEventListener("click", () => {
       if (this.strip.chosen !== null) this.take?.rewind(this.strip.chosen, false);
       this.strip.choose(null);
     });
-    button("script-out").addEventListener("click", () => exportScript(this));
+    button("script-out").addEventListener("click", async () => (await keeping()).exportScript(this));
     input("script-in").addEventListener("change", async () => {
-      await importScript(this, input("script-in").files?.[0]);
+      await (await keeping()).importScript(this, input("script-in").files?.[0]);
       input("script-in").value = "";
     });
     form.addEventListener("input", () => this.#how());
@@ -321,7 +327,7 @@ export class Studio {
     button("stop").disabled = !live || take.state === "stopping";
     button("pause").disabled = !directs || take.pausing;
     button("fork").disabled = !directs;
-    button("save").disabled = !take?.id || isSaving() || take.madeUntil === 0;
+    button("save").disabled = !take?.id || this.saving || take.madeUntil === 0;
     button("share").disabled = !take?.id || !live;
     say("pause-word", live && take.paused ? "Resume" : "Pause");
     element("pause-icon").setAttribute("href", live && take.paused ? "#i-play" : "#i-pause");
@@ -343,12 +349,23 @@ export class Studio {
 
   /** @param {Take} take */
   #words(take) {
-    const words = take.state === "ended" ? take.ending || "The take has ended. Write a prompt to start another."
-      : take.state === "waiting" ? take.place : take.state === "stopping" ? "Stopping." : take.state === "connecting" ? "Connecting."
-        : take.state === "starting" ? "Making the first frames." : take.role === "viewer" ? "You watch this take." : "Running.";
+    const words = stateOf(take);
     const told = `${take.id} ${words}`;
     if (told === this.#told) return;
     this.#told = told;
     say("state", words);
   }
+}
+
+/** @param {Take} take */
+function stateOf(take) {
+  if (take.state === "ended") return take.ending || "The take has ended. Write a prompt to start another.";
+  if (take.returning) return "The connection is lost. Coming back.";
+  if (take.restarting) return "The engine is being started again.";
+  if (take.state === "waiting") return take.place;
+  if (take.state === "stopping") return "Stopping.";
+  if (take.state === "connecting") return "Connecting.";
+  if (take.state === "starting") return "Making the first frames.";
+  if (take.paused) return "Paused.";
+  return take.role === "viewer" ? "You watch this take." : "Running.";
 }

@@ -4,7 +4,7 @@
 // at most once; prompts without an answer are sent again after a lost connection; a take ends once, and says why.
 
 import { Asking, FIRST } from "./asking.js";
-import { clock } from "./painter.js";
+import { clock } from "./clock.js";
 import { advice, draining, explain, waiting } from "./words.js";
 
 const DRAINED = "The server has shut down, and ended the take. Start a new one when it is back.";

@@ -4,7 +4,7 @@
 // long list does not hold up a take that runs.
 
 import { ask, askJson, blobUrl, save } from "./api.js";
-import { alertUser, element, make, say, showDialog } from "./dom.js";
+import { alertUser, element, icon, make, say, showDialog } from "./dom.js";
 import { download } from "./keep.js";
 import { toJson, wording } from "./script.js";
 import { ago, explain, timecode } from "./words.js";
@@ -21,7 +21,8 @@ export class Takes {
     this.studio = studio;
     this.list = make("ul", { class: "cards", id: "cards" });
     this.more = make("button", { type: "button", text: "Earlier takes", onclick: () => { this.#page(); } });
-    this.empty = make("p", { class: "hint", text: "No take is kept yet." });
+    this.empty = make("p", { class: "hint none", hidden: true }, "No take is kept yet. What is directed in the ",
+      make("a", { href: "#studio", text: "studio" }), " is found here afterwards: to be replayed, saved, gone on with, forked.");
     const again = make("button", { type: "button", text: "Look again", onclick: () => { this.show(); } });
     root.append(make("div", { class: "head" }, make("h2", { id: "takes-title", text: "Takes" }), again),
       this.empty, this.list, make("div", { class: "row" }, this.more));
@@ -58,15 +59,16 @@ export class Takes {
     const { id } = session;
     const words = make("p", { text: "…" });
     const length = make("span", { class: "length" });
-    const still = make("button", { class: "still", type: "button", "aria-label": "Replay", onclick: () => this.#replay(id, words) }, length);
+    const still = make("button", { class: "still", type: "button", "aria-label": "Replay", onclick: () => this.#replay(id, words) }, icon("play"), length);
     const live = session.status === "live";
-    const facts = make("p", { class: "hint", text: `${ago(session.created_at, Date.now() / 1000)}, ${live ? "live" : session.status}${session.parent ? ", a fork" : ""}` });
+    if (live) still.append(make("span", { class: "flag", text: "Live" }));
+    const facts = make("p", { class: "hint", text: `${ago(session.created_at, Date.now() / 1000)}${live ? "" : `, ${session.status}`}${session.parent ? ", a fork" : ""}` });
     const act = (/** @type {string} */ text, /** @type {() => void} */ onclick, kind = "") => make("button", { type: "button", text, onclick, class: kind });
     const root = make("li", { class: "card", "data-session": id });
-    const actions = make("div", { class: "row" }, act("Replay", () => this.#replay(id, words)),
-      act("Save", () => this.#try(() => download(id))),
+    const actions = make("div", { class: "row" },
       live ? act("Watch", () => { location.hash = `watch/${id}`; }) : act("Go on", () => this.#goOn(id, "resume")),
-      act("Fork", () => this.#goOn(id, "fork")), act("Script", () => this.#try(() => this.#script(id))),
+      act("Fork", () => this.#goOn(id, "fork")), act("Save", () => this.#try(() => download(id))),
+      act("Script", () => this.#try(() => this.#script(id))),
       ...(live ? [] : [act("Delete", () => this.#delete(id, root), "danger")]));
     root.append(still, make("div", {}, words, facts), actions);
     return { root, fill: () => this.#fill(id, { still, words, length }) };

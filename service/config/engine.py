@@ -50,6 +50,11 @@ class Engine(BaseModel):
     encoder_threads: int = Field(1, ge=1, le=64, description="Threads that encode frames.")
     lead_blocks: int = Field(1, ge=1, le=16, description="Blocks a live session may be made ahead of its clock.")
     guard: bool = Field(True, description="Make a block again that comes out black, saturated or frozen.")
+    mark_frames: bool = Field(
+        False,
+        description="Test mode: draw the number of its chunk and its place in it into each frame that is sent, as 24"
+        " squares at the top left.",
+    )
     memory_budget_bytes: int | None = Field(
         None,
         ge=1,

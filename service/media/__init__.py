@@ -16,6 +16,7 @@ from service.media.fragments import (
     init_segment,
     shifted,
 )
+from service.media.marks import Mark, draw_marks, read_mark
 
 __all__ = [
     "Box",
@@ -26,14 +27,17 @@ __all__ = [
     "FragmentError",
     "FragmentFacts",
     "InitSegment",
+    "Mark",
     "boxes_in",
     "decode_fragment",
+    "draw_marks",
     "encode_fragment",
     "find_box",
     "finish_film",
     "fragment_facts",
     "init_segment",
     "provenance",
+    "read_mark",
     "remux",
     "shifted",
 ]

@@ -72,7 +72,11 @@ class Loop:
         self._table = SessionTable(engine, facts, settings=settings, send=channel.send, clock=clock)
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._media = MediaThreads(
-            settings.encoder_threads, queue_size=settings.encoder_queue, report=self._note, clock=clock
+            settings.encoder_threads,
+            queue_size=settings.encoder_queue,
+            report=self._note,
+            clock=clock,
+            mark_frames=settings.mark_frames,
         )
 
     def run(self) -> None:

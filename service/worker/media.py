@@ -19,7 +19,7 @@ from PIL import Image
 
 from service.errors import ErrorCode
 from service.ipc import Applied, Chunk, Event, Format, FrameSpan, IpcError, StageMilliseconds
-from service.media import encode_fragment
+from service.media import draw_marks, encode_fragment
 from service.worker.engine import EngineBlock, Frames
 from service.worker.latents import LatentFiles
 from service.worker.thumbnails import write_thumbnail
@@ -128,11 +128,18 @@ class MediaThreads:
     """
 
     def __init__(
-        self, threads: int, *, queue_size: int, report: Callable[[Report], None], clock: Callable[[], float]
+        self,
+        threads: int,
+        *,
+        queue_size: int,
+        report: Callable[[Report], None],
+        clock: Callable[[], float],
+        mark_frames: bool = False,
     ) -> None:
         self._jobs: queue.Queue[EncodeJob | None] = queue.Queue(queue_size)
         self._report = report
         self._clock = clock
+        self._mark_frames = mark_frames
         self._threads = [
             threading.Thread(target=self._work, name=f"encoder-{number}", daemon=True) for number in range(threads)
         ]
@@ -169,7 +176,7 @@ class MediaThreads:
         try:
             job.latents.store(job.sequence)
             write_thumbnail(job.latents.thumbnail, job.block.frames, sequence=job.sequence)
-            lengths, payload = _encoded(job)
+            lengths, payload = self._encoded(job)
             sha256 = job.block.frames_sha256
         except OSError as error:
             self._give_up(job, ErrorCode.STORE_FAILED, f"the latents of block {number} could not be stored: {error}")
@@ -181,6 +188,12 @@ class MediaThreads:
         chunk = _chunk(job, lengths, payload, sha256, encode_ms=(time.perf_counter() - started) * 1000)
         job.lane.fill(job.place, lambda send, now: self._emit(job, chunk, send, now))
 
+    def _encoded(self, job: EncodeJob) -> tuple[list[int], bytes]:
+        frames, first = job.block.frames, round(job.pts * job.fps)
+        if self._mark_frames:
+            frames = draw_marks(frames, sequence=job.sequence)
+        return encode_frames(frames, job.format, quality=job.quality, first=first, fps=job.fps, sequence=job.sequence)
+
     def _give_up(self, job: EncodeJob, code: ErrorCode, message: str) -> None:
         """The session ends; nothing of this block leaves."""
         job.lane.fill(job.place, lambda _send, _now: None)
@@ -191,11 +204,6 @@ class MediaThreads:
             send(_applied(job, application, now))
         send(chunk)
         self._report(ChunkSent(job.session, job.pts, now))
-
-
-def _encoded(job: EncodeJob) -> tuple[list[int], bytes]:
-    frames, first = job.block.frames, round(job.pts * job.fps)
-    return encode_frames(frames, job.format, quality=job.quality, first=first, fps=job.fps, sequence=job.sequence)
 
 
 def encode_frames(

@@ -82,6 +82,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     media_timeout: float
     """Seconds that the loop may wait for an encoder thread."""
     drain_timeout: float
+    mark_frames: bool = False
+    """Draw each frame's number into what is sent of it, for tests (`service/media/marks.py`)."""
     log_format: Literal["text", "json"] = "text"
     log_level: str = "info"
     telemetry_endpoint: str | None = None

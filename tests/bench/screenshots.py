@@ -19,7 +19,7 @@ from tests.e2e.cutting import CuttingProxy
 from tests.e2e.pages import PROMPTS, StudioPage, chromium, studio_page
 from tests.serving import running_service
 
-SIZES: Mapping[str, tuple[int, int]] = {"wide": (1440, 900), "narrow": (390, 844), "huge": (2560, 1440)}
+SIZES: Mapping[str, tuple[int, int]] = {"wide": (1440, 900), "narrow": (360, 780), "huge": (2560, 1440)}
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ def end(scene: Scene) -> None:
     studio.page.fill("#job-seconds", "3")
     studio.page.click("#job-send")
     studio.until("document.querySelectorAll('#jobs li').length > 0", "a job")
-    studio.until("document.querySelector('#jobs li .hint').textContent.includes('is ready')", "its film")
+    studio.until("document.querySelector('#jobs li .hint').textContent.includes('Ready')", "its film")
     scene.snap("15-jobs")
 
 
@@ -140,7 +140,7 @@ def ask(scene: Scene) -> None:
         route.fulfill(response=answer, json=models)
 
     studio.page.route("**/v1/models", licence)
-    studio.open("/?marks")
+    studio.open()
     studio.send(PROMPTS[0])
     scene.snap("16-licence")
     studio.page.unroute("**/v1/models")
@@ -185,7 +185,7 @@ def take_pictures(browser: Browser, address: str, *, out: Path, scheme: str, siz
         proxy = stack.enter_context(CuttingProxy(address))
         options = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
         studio = stack.enter_context(studio_page(browser, proxy.address, **options))
-        studio.open("/?marks=")
+        studio.open()
 
         def snap(state: str) -> None:
             nonlocal count

@@ -33,8 +33,9 @@ from service.protocol.server import (
 )
 from tests.client.fake_server import FRAMES, HEIGHT, LIMITS, WIDTH, Peer, fake_server, pictures, whole_take
 
-QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
-IMPATIENT = ClientOptions(start_timeout=1.0, message_timeout=1.0, close_timeout=1.0)
+QUICK = ClientOptions(start_timeout=60.0, message_timeout=60.0, close_timeout=1.0)
+IMPATIENT = ClientOptions(start_timeout=4.0, message_timeout=4.0, close_timeout=1.0)
+"""So long that a busy machine answers within it."""
 
 
 async def collect(session: Session, into: list[int] | None = None) -> list[int]:
@@ -245,7 +246,7 @@ async def test_server_that_falls_silent() -> None:
 
     async with fake_server(script) as server, connect(server.url, IMPATIENT) as session:
         await session.start("a fox")
-        with pytest.raises(WaitTimeout, match=r"expected a message from the server within 1\.0 s"):
+        with pytest.raises(WaitTimeout, match=r"expected a message from the server within 4\.0 s"):
             await collect(session)
 
 
@@ -255,7 +256,7 @@ async def test_start_without_an_answer() -> None:
         await peer.next()
 
     async with fake_server(script) as server, connect(server.url, IMPATIENT) as session:
-        with pytest.raises(WaitTimeout, match=r"expected video\.start within 1 s"):
+        with pytest.raises(WaitTimeout, match=r"expected video\.start within 4 s"):
             await session.start("a fox")
 
 

@@ -59,7 +59,7 @@ async def test_controls_that_are_refused_or_not_answered() -> None:
             await peer.next()
             await peer.send(STATS)
 
-    options = ClientOptions(message_timeout=1.0, close_timeout=1.0)
+    options = ClientOptions(message_timeout=4.0, close_timeout=1.0)
     async with fake_server(script) as server, connect(server.url, options) as session:
         with pytest.raises(ClientStateError, match="pause: expected a session that is running"):
             await session.pause()
@@ -68,7 +68,7 @@ async def test_controls_that_are_refused_or_not_answered() -> None:
             await session.pause()
         with pytest.raises(ProtocolError):
             await session.set_quality(0)
-        with pytest.raises(WaitTimeout, match=r"expected an answer to session\.control within 1 s"):
+        with pytest.raises(WaitTimeout, match=r"expected an answer to session\.control within 4 s"):
             await session.resume()
 
 
@@ -202,7 +202,7 @@ async def test_thinned_chunks_have_their_place_and_no_pictures() -> None:
 async def test_waiting_room_stats_and_draining_are_told() -> None:
     async def script(peer: Peer) -> None:
         await peer.send(SessionQueued(position=2, waiting=3))
-        await asyncio.sleep(1.5)  # longer than the client waits for a start that is not queued
+        await asyncio.sleep(4.5)  # longer than the client waits for a start that is not queued
         await peer.start()
         await peer.send(MediaInit(format="jpeg", quality=85, width=WIDTH, height=HEIGHT, sequence=0))
         await peer.send(STATS)
@@ -215,7 +215,7 @@ async def test_waiting_room_stats_and_draining_are_told() -> None:
         if isinstance(notice, SessionQueued):
             positions.append(notice.position)
 
-    options = ClientOptions(start_timeout=1.0, queue_timeout=60.0, close_timeout=1.0)
+    options = ClientOptions(start_timeout=4.0, queue_timeout=60.0, close_timeout=1.0)
     async with fake_server(script) as server, connect(server.url, options, on_notice=note) as session:
         await session.start("a fox")
         assert (positions, session.notices.queued) == ([2], None)

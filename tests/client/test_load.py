@@ -19,7 +19,7 @@ from service.protocol.client import SessionStart
 from service.protocol.server import SessionQueued
 from tests.client.fake_server import FRAMES, Peer, fake_server, whole_take
 
-QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
+QUICK = ClientOptions(start_timeout=60.0, message_timeout=60.0, close_timeout=1.0)
 PROMPTS = ("a fox", "a boat")
 
 

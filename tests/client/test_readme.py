@@ -35,7 +35,7 @@ async def run_beside_server(*words: str, folder: Path) -> str:
         process = await asyncio.create_subprocess_exec(
             *command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=asyncio.subprocess.PIPE
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             output, _ = await process.communicate()
     assert process.returncode == 0
     return output.decode()
@@ -62,7 +62,7 @@ async def test_program_of_videos(tmp_path: Path) -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", ADDRESS.sub(url, program), cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, stdout=-1
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(300):
             while not service.jobs.jobs:
                 await asyncio.sleep(0.01)
             await service.jobs.advance("video_1", 12)
@@ -82,7 +82,7 @@ async def run_command(*words: str, folder: Path) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", *words, cwd=folder, env={"PYTHONPATH": str(ROOT)}, stdout=-1
     )
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(300):
         output, _ = await process.communicate()
     assert process.returncode == 0
     return output.decode()

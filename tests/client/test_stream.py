@@ -23,7 +23,7 @@ from service.protocol.client import SessionInteraction, WeightedPrompt
 from service.protocol.server import SessionDraining, VideoDiscard
 from tests.client.fake_server import FRAMES, Peer, fake_server, make_chunk, whole_take
 
-QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
+QUICK = ClientOptions(start_timeout=60.0, message_timeout=60.0, close_timeout=1.0)
 
 
 def paced(chunk_seconds: float) -> Callable[[Peer], Awaitable[None]]:

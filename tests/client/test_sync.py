@@ -12,7 +12,7 @@ from client.receiving import SessionState
 from service.protocol.server import SessionQueued
 from tests.client.fake_server import FRAMES, HEIGHT, WIDTH, Peer, fake_server, whole_take
 
-QUICK = ClientOptions(start_timeout=5.0, message_timeout=5.0, close_timeout=1.0)
+QUICK = ClientOptions(start_timeout=60.0, message_timeout=60.0, close_timeout=1.0)
 
 
 def client_threads() -> list[threading.Thread]:

@@ -1,6 +1,6 @@
 """The real page in a real browser, and what a test reads of it: words, figures, and marks in the picture's pixels.
 
-Knows Playwright and the page's elements; nothing of how the page works inside. Invariants: every wait is for a
+Knows Playwright, the page's elements and the marks that a service with `mark_frames` draws; nothing of how the page works. Invariants: every wait is for a
 condition, with a generous limit; what a browser complains of (errors, violations of the content policy) is kept and has
 to be empty at the end.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from service.media.marks import MARK_COLUMNS, MARK_ROWS, Mark, mark_of, mark_pixels
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = (
@@ -32,43 +34,48 @@ PROMPTS = (
     "a purple box sways in the city at night",
     "a blue star bounces in the desert at sunset",
 )
-MARK_BITS = 24
-WATCH = """
+SETTINGS = ("--set", "heartbeat_timeout=60", "--set", "mark_frames=true")
+"""Of a service whose frames are to be known by their pixels, on a machine that may be busy."""
+WATCH = (
+    f"const [SQUARE, COLUMNS, ROWS] = {[mark_pixels(96), MARK_COLUMNS, MARK_ROWS]};"
+    + """
 addEventListener("securitypolicyviolation", (event) => {
   (window.violations ??= []).push(`${event.violatedDirective} ${event.blockedURI}`);
 });
 window.marks = [];
-const scratch = new OffscreenCanvas(96, 4).getContext("2d", { willReadFrequently: true });
+const [WIDTH, HEIGHT] = [SQUARE * COLUMNS, SQUARE * ROWS];
+const scratch = new OffscreenCanvas(WIDTH, HEIGHT).getContext("2d", { willReadFrequently: true });
 function look() {
-  requestAnimationFrame(look);
-  const canvas = document.querySelector(".pane canvas");
-  if (canvas === null) return;
-  scratch.clearRect(0, 0, 96, 4);
-  scratch.drawImage(canvas, 0, 0, 96, 4, 0, 0, 96, 4);
-  const { data } = scratch.getImageData(0, 2, 96, 1);
+  const picture = document.querySelector(".pane canvas, .pane video");
+  if (picture === null) return;
+  scratch.clearRect(0, 0, WIDTH, HEIGHT);
+  scratch.drawImage(picture, 0, 0, WIDTH, HEIGHT, 0, 0, WIDTH, HEIGHT);
+  const { data } = scratch.getImageData(0, 0, WIDTH, HEIGHT);
+  const bright = (x, y) => (data[((y * SQUARE + SQUARE / 2) * WIDTH + x * SQUARE + SQUARE / 2) * 4 + 1] > 127 ? 1 : 0);
   let mark = 0;
-  for (let bit = 0; bit < 24; bit += 1) mark = mark * 2 + (data[(bit * 4 + 2) * 4] > 127 ? 1 : 0);
+  for (let y = 0; y < ROWS; y += 1) for (let x = 0; x < COLUMNS; x += 1) mark = mark * 2 + bright(x, y);
   if (mark !== window.marks.at(-1)?.mark) window.marks.push({ mark, at: performance.now() });
 }
-look();
+function watch() {
+  requestAnimationFrame(watch);
+  look();
+}
+watch();
+const { drawImage } = CanvasRenderingContext2D.prototype;
+CanvasRenderingContext2D.prototype.drawImage = function (...given) {  // what the page itself paints: every frame of it
+  drawImage.apply(this, given);
+  if (this.canvas.closest?.(".pane")) look();
+};
 """
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Mark:
-    """A frame that was seen, by its pixels: its chunk and its place in it. `at` in seconds of the page's clock."""
+class Sight:
+    """A frame that was seen, by the mark in its pixels; `at` in seconds of the page's clock."""
 
-    sequence: int
-    frame: int
+    mark: Mark
     at: float = field(compare=False)
-
-
-def read_mark(bits: int, at: float) -> Mark | None:
-    """None where the check does not fit, as before the first frame."""
-    number, check = divmod(bits, 16)
-    digits = sum(int(digit, 16) for digit in f"{number:x}")
-    sequence, frame = divmod(number, 16)
-    return Mark(sequence, frame, at / 1000) if (digits + 5) % 16 == check else None
 
 
 @dataclass(slots=True)
@@ -89,7 +96,7 @@ class StudioPage:
         said = self.page.evaluate("() => document.body.innerText")
         raise AssertionError(f"not in time: {what or expression}; {self.complaints}; the page says:\n{said}")
 
-    def open(self, path: str = "/?marks") -> None:
+    def open(self, path: str = "/?inside") -> None:
         self.page.goto(f"http://{self.address}{path}")
         self.until("document.querySelectorAll('#suggestions button').length > 0", "the model is known")
 
@@ -115,26 +122,31 @@ class StudioPage:
     def until_state(self, words: str) -> None:
         self.until(f"document.getElementById('state').textContent.includes({words!r})", words)
 
-    def marks(self) -> list[Mark]:
+    def sights(self) -> list[Sight]:
         """Every frame that was seen, in the order in which it was; those before the first frame are left out."""
-        found = [read_mark(one["mark"], one["at"]) for one in self.page.evaluate("() => window.marks")]
-        return [mark for mark in found if mark is not None]
-
-    def forget_marks(self) -> None:
-        self.page.evaluate("() => { window.marks.length = 0; }")
+        found = [(mark_of(one["mark"]), one["at"] / 1000) for one in self.page.evaluate("() => window.marks")]
+        return [Sight(mark, at) for mark, at in found if mark is not None]
 
     def drag_playhead(self, seconds: float) -> None:
-        """Take the playhead with the pointer and let it go so many seconds farther left."""
-        box = self.page.locator("#cursor").bounding_box()
-        strip = self.page.locator("#strip").bounding_box()
-        assert box is not None
-        assert strip is not None
-        span = float(self.page.evaluate("() => window.studio.strip.scale.span"))
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-        self.page.mouse.move(x, y)
-        self.page.mouse.down()
-        self.page.mouse.move(x - seconds / span * strip["width"], y, steps=4)
-        self.page.mouse.up()
+        """Take the playhead with the pointer and let it go so many seconds farther left.
+
+        It moves while the pointer is on its way, and on a busy machine may be gone when it is pressed: then once more.
+        """
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            box, strip = self.page.locator("#cursor").bounding_box(), self.page.locator("#strip").bounding_box()
+            assert box is not None
+            assert strip is not None
+            span = float(self.page.evaluate("() => window.studio.strip.scale.span"))
+            x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+            self.page.mouse.move(x, y)
+            self.page.mouse.down()
+            self.page.mouse.move(x - seconds / span * strip["width"], y, steps=4)
+            self.page.mouse.up()
+            if self.page.evaluate("() => window.studio.strip.chosen === null"):
+                return
+            self.page.evaluate("() => window.studio.strip.choose(null)")
+        raise AssertionError("the playhead was never where the pointer was")
 
     def check_quiet(self) -> None:
         """Nothing was complained of, and the content policy was kept."""

@@ -1,20 +1,26 @@
 """Fragments and films in a real browser: each block is on screen without the next, and a film has exactly its frames.
 
-The frames have their number in them, as bright and dark squares, so that what is on screen can be read.
+The frames have their number in them, as bright and dark squares, or the marks of the service's test mode, so that what is
+on screen can be read.
 """
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
 
+from client.chunk import Chunk
 from client.video import VideoWriter
-from service.media import Chapter, FilmNotes, encode_fragment, init_segment, remux
-from tests.e2e.pages import CHROMIUM, FLAGS
+from service.media import Chapter, FilmNotes, Mark, encode_fragment, init_segment, read_mark, remux
+from tests.e2e.pages import CHROMIUM, FLAGS, SETTINGS
+from tests.e2e.test_fragments import take
 from tests.service.media.blocks import BLOCKS, FPS, HEIGHT, WIDTH, file_of_fragments, fragments, init, numbered
+from tests.serving import running_service
 
 pytestmark = pytest.mark.system
 
@@ -30,11 +36,16 @@ const heard = (target, name) => new Promise((done, failed) => {
 });
 const canvas = Object.assign(document.createElement("canvas"), { width: 96, height: 64 });
 const pencil = canvas.getContext("2d", { willReadFrequently: true });
-window.numberAt = async (second) => {
+const show = async (second) => {
   const shown = new Promise((done) => video.requestVideoFrameCallback((_now, frame) => done(frame.mediaTime)));
   video.currentTime = second;
   const mediaTime = await shown;
   pencil.drawImage(video, 0, 0);
+  return mediaTime;
+};
+window.pixelsAt = async (second) => [await show(second), [...pencil.getImageData(0, 0, 96, 16).data]];
+window.numberAt = async (second) => {
+  const mediaTime = await show(second);
   let number = 0;
   for (let bit = 0; bit < 8; bit += 1) {
     if (pencil.getImageData(13 + 10 * bit, 32, 1, 1).data[1] > 128) number |= 1 << bit;
@@ -106,6 +117,28 @@ def test_every_block_is_on_screen_without_the_next(page: Page) -> None:
             number, at = call(page, "numberAt", middle(frame))
             assert (number, round(at * FPS, 3)) == (frame, frame)
         first += count
+
+
+@pytest.fixture(scope="module", name="streamed")
+def _streamed() -> list[Chunk]:
+    """A take as the real service sends it."""
+    with running_service(*SETTINGS) as address:
+        return asyncio.run(take(address, "m4s"))
+
+
+def test_what_the_service_streams_is_on_screen_block_by_block(streamed: list[Chunk], page: Page) -> None:
+    call(page, "open_", init_segment(width=96, height=96, fps=16).mime)
+    call(page, "append", text(streamed[0].init))
+    first = 0
+    for chunk in streamed:
+        ranges, end = call(page, "append", text(chunk.payload))
+        assert (ranges, round(end * 16, 3)) == (1, first + chunk.num_frames)
+        for place in (0, chunk.num_frames - 1):
+            at, pixels = call(page, "pixelsAt", (first + place + 0.5) / 16)
+            assert round(at * 16, 3) == first + place
+            seen = np.array(pixels, np.uint8).reshape(16, 96, 4)[..., :3]
+            assert read_mark(seen) == Mark(chunk.sequence, place)
+        first += chunk.num_frames
 
 
 def test_a_block_that_was_made_again_takes_the_place_of_what_it_was(page: Page) -> None:

@@ -1,6 +1,6 @@
 """A take directed on the real page, in a real browser, against the real service: what the pixels say of it.
 
-Frames are known by marks that the page draws in its test mode (tests/e2e/pages.py). Order, completeness, ratios;
+Frames are known by marks that the service draws in its test mode (tests/e2e/pages.py). Order, completeness, ratios;
 never seconds: on a busy machine the picture may come slowly, but not in another order and not faster than it is.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.e2e.cutting import CuttingProxy
-from tests.e2e.pages import LIMIT, PROMPTS, Mark, StudioPage, chromium, studio_page
+from tests.e2e.pages import LIMIT, PROMPTS, SETTINGS, Sight, StudioPage, chromium, studio_page
 from tests.serving import running_service
 
 pytestmark = pytest.mark.system
@@ -25,7 +25,7 @@ BLOCK = 12
 
 @pytest.fixture(scope="module", name="address")
 def _address() -> Iterator[str]:
-    with running_service("--set", "heartbeat_timeout=60") as address:
+    with running_service(*SETTINGS) as address:
         yield address
 
 
@@ -44,13 +44,13 @@ def _studio(browser: Browser, address: str) -> Iterator[StudioPage]:
         studio.page.evaluate("() => window.studio.take?.stop()")
 
 
-def in_order(marks: list[Mark]) -> bool:
-    return all(before < after for before, after in pairwise(marks))
+def in_order(sights: list[Sight]) -> bool:
+    return len(sights) > 1 and all(before < after for before, after in pairwise(sights))
 
 
-def pace(marks: list[Mark]) -> float:
+def pace(sights: list[Sight]) -> float:
     """Media seconds for each second of the clock, over the middle of what was seen; gaps of chunks left out."""
-    steps = [(after.at - before.at, after.frame - before.frame) for before, after in pairwise(marks)]
+    steps = [(after.at - before.at, after.mark.frame - before.mark.frame) for before, after in pairwise(sights)]
     within = [(seconds, frames) for seconds, frames in steps if frames > 0]
     return sum(frames for _, frames in within) / 16 / sum(seconds for seconds, _ in within)
 
@@ -61,12 +61,12 @@ def test_three_switches_are_seen_in_order_and_told(studio: StudioPage) -> None:
         studio.send(text)
         studio.until(f"window.studio.take.book.all[{number}].shown !== null", f"prompt {number} on screen")
     studio.until_shown(2)
-    marks = studio.marks()
-    assert in_order(marks)
-    last = marks[-1].sequence
-    seen = {mark.sequence for mark in marks}
+    sights = studio.sights()
+    assert in_order(sights)
+    last = sights[-1].mark.sequence
+    seen = {one.mark.sequence for one in sights}
     assert len(seen & set(range(1, last))) >= 0.8 * (last - 1), "chunks can be late, and a few be passed over for it"
-    assert pace(marks) < 1.15
+    assert pace(sights) < 1.15
     assert (studio.inside("order.missing"), studio.inside("order.duplicated")) == (0, 0)
     # Everything that came was drawn, was counted as too late, or waits.
     came = BLOCK * (studio.inside("order.expected") - 1)
@@ -95,7 +95,7 @@ def test_a_pause_halts_and_a_rewind_takes_another_turn(studio: StudioPage) -> No
     studio.until_state("Another turn")
     studio.until(f"window.studio.take.showing.shown > {before} && window.studio.take.position < {position}", "a turn")
     studio.until_shown(2)
-    assert in_order(studio.marks())
+    assert in_order(studio.sights())
     document = json.load(urlopen(f"http://{studio.address}/v1/sessions/{studio.inside('id')}/journal", timeout=LIMIT))
     takes = [event["event"] for event in document["events"] if event["event"].get("type") == "take"]
     assert [take["take"] for take in takes if take["take"]] == [1]  # what a pause took back begins at its take again, 0
@@ -160,9 +160,9 @@ def test_a_reload_goes_on_with_the_take(studio: StudioPage) -> None:
     studio.until("window.studio?.take?.showing.shown >= 0", "the take after the reload")
     studio.until_shown(2)
     assert studio.inside("id") == session
-    marks = studio.marks()
-    assert in_order(marks)
-    assert marks[0].sequence in range(shown, shown + 8), "it goes on behind what was seen"
+    sights = studio.sights()
+    assert in_order(sights)
+    assert sights[0].mark.sequence in range(shown, shown + 8), "it goes on behind what was seen"
     assert studio.inside("order.missing") == 0
     assert [change["prompts"][0]["text"] for change in studio.inside("script.past")] == list(PROMPTS[:2])
 
@@ -177,7 +177,7 @@ def test_a_lost_connection_comes_back_by_itself(browser: Browser, address: str) 
         studio.until("!window.studio.take.returning", "the connection again")
         studio.send(PROMPTS[1])
         studio.until("window.studio.take.book.all[1].shown !== null", "a prompt after it")
-        assert in_order(studio.marks())
+        assert in_order(studio.sights())
         assert studio.inside("order.missing") == 0
         assert studio.page.is_hidden("#alert")
         studio.page.click("#stop")
@@ -196,7 +196,7 @@ def test_a_lost_worker_is_told_and_the_take_goes_on(studio: StudioPage, address:
     )
     studio.until("!window.studio.take.restarting", "another engine")
     studio.until_shown(2)
-    assert in_order(studio.marks())
+    assert in_order(studio.sights())
     assert (studio.inside("order.missing"), studio.inside("live")) == (0, True)
 
 

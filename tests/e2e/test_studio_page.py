@@ -93,7 +93,7 @@ def test_axe_finds_nothing_in_any_state(browser: Browser, address: str, tools: P
 def test_nothing_is_wider_than_the_window(browser: Browser, address: str, width: int) -> None:
     with studio_page(browser, address, viewport={"width": width, "height": 900}) as studio:
         for place in ("studio", "takes", "batch"):
-            studio.open(f"/?marks#{place}")
+            studio.open(f"/?inside#{place}")
             studio.until(f"!document.getElementById('{place}').hidden", place)
             assert studio.page.evaluate("() => document.documentElement.scrollWidth") <= width
         studio.check_quiet()
@@ -113,7 +113,7 @@ def test_the_page_is_light(browser: Browser, address: str) -> None:
 
 def test_behind_a_path_prefix_all_of_it_works(browser: Browser, address: str, tmp_path: Path) -> None:
     with behind_prefix(address, "/some/where/", tmp_path) as outside, studio_page(browser, outside) as studio:
-        studio.open("/some/where/?marks")
+        studio.open("/some/where/?inside")
         studio.start()
         studio.send(PROMPTS[1])
         studio.until("window.studio.take.book.all[1].shown !== null", "a switch")
@@ -131,7 +131,7 @@ def test_a_viewer_watches_along_and_takes_direction(browser: Browser, address: s
     with studio_page(browser, address) as director, studio_page(browser, address) as viewer:
         director.open()
         director.start()
-        viewer.open(f"/?marks#watch/{director.inside('id')}")
+        viewer.open(f"/?inside#watch/{director.inside('id')}")
         viewer.until("window.studio.take?.showing.shown >= 0", "the picture")
         assert viewer.page.is_disabled("#send")
         viewer.until("window.studio.take.script.past.length === 1", "the past")
@@ -150,7 +150,7 @@ def test_a_viewer_watches_along_and_takes_direction(browser: Browser, address: s
 def test_other_screens_show_every_chunk(browser: Browser, address: str, painter: str) -> None:
     """Film through Media Source Extensions, and pictures painted by the page itself."""
     with studio_page(browser, address) as studio:
-        studio.open(f"/?marks&painter={painter}")
+        studio.open(f"/?inside&painter={painter}")
         studio.page.select_option("#format", "m4s" if painter == "film" else "jpeg")
         studio.start()
         assert studio.inside("info.format") == ("m4s" if painter == "film" else "jpeg")
@@ -161,6 +161,50 @@ def test_other_screens_show_every_chunk(browser: Browser, address: str, painter:
         assert studio.inside("position") < position + 1
         studio.until_shown(2)
         assert studio.inside("live") is True
+        studio.page.click("#stop")
+        studio.until("!window.studio.take.live", "the end")
+        studio.check_quiet()
+
+
+def test_the_picture_fills_the_screen_and_comes_back(browser: Browser, address: str) -> None:
+    with studio_page(browser, address) as studio:
+        studio.open()
+        studio.start()
+        studio.page.click(".pane .full")
+        studio.until("document.fullscreenElement?.matches('.pane .screen')", "the full screen")
+        studio.until_shown(1)
+        studio.page.click(".pane .full")
+        studio.until("document.fullscreenElement === null", "the page again")
+        studio.page.evaluate("() => document.activeElement.blur()")
+        studio.page.keyboard.press("f")
+        studio.until("document.fullscreenElement !== null", "the full screen by its key")
+        studio.page.evaluate("() => document.exitFullscreen()")
+        studio.page.evaluate("() => { Element.prototype.requestFullscreen = () => Promise.reject(new Error('no')); }")
+        studio.page.click(".pane .full")
+        studio.until("document.getElementById('alert-words').textContent.includes('fill the screen')", "the refusal")
+        studio.page.click("#stop")
+        studio.until("!window.studio.take.live", "the end")
+        studio.check_quiet()
+
+
+@pytest.mark.parametrize("format", ["jpeg", "m4s"])
+def test_the_picture_floats_and_comes_back(browser: Browser, address: str, format: str) -> None:
+    with studio_page(browser, address) as studio:
+        studio.open()
+        studio.page.click(".pane .pip")
+        studio.until("document.getElementById('alert-words').textContent.includes('no picture yet')", "words")
+        studio.page.select_option("#format", format)
+        studio.start()
+        studio.page.click(".pane .pip")
+        studio.until("document.pictureInPictureElement?.readyState >= 2", "the small window")
+        assert studio.page.evaluate("() => document.pictureInPictureElement.videoWidth") == 96
+        studio.until_shown(1)
+        studio.page.click(".pane .pip")
+        studio.until("document.pictureInPictureElement === null", "the page again")
+        refuse = "() => { HTMLVideoElement.prototype.requestPictureInPicture = () => Promise.reject(new Error('no')); }"
+        studio.page.evaluate(refuse)
+        studio.page.click(".pane .pip")
+        studio.until("document.getElementById('alert-words').textContent.includes('window of its own')", "the refusal")
         studio.page.click("#stop")
         studio.until("!window.studio.take.live", "the end")
         studio.check_quiet()
@@ -215,7 +259,7 @@ def test_where_a_key_is_needed_the_page_asks_for_it_once(browser: Browser, tmp_p
     made = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
     settings = ("--set", "authentication=always", "--set", f"store_dir={store}", "--set", "heartbeat_timeout=60")
     with running_service(*settings) as address, studio_page(browser, address) as studio:
-        studio.page.goto(f"http://{address}/?marks")
+        studio.page.goto(f"http://{address}/?inside")
         studio.page.fill("#key", "wrong")
         studio.page.keyboard.press("Enter")
         studio.until("document.getElementById('dialog-body').textContent.includes('not known')", "the refusal")
@@ -235,7 +279,7 @@ def test_where_a_key_is_needed_the_page_asks_for_it_once(browser: Browser, tmp_p
 
 def test_a_story_is_made_as_a_job_and_replayed(browser: Browser, address: str) -> None:
     with studio_page(browser, address) as studio:
-        studio.open("/?marks#batch")
+        studio.open("/?inside#batch")
         studio.until("document.getElementById('story') !== null", "the story")
         studio.page.fill("#story li:first-child .text", PROMPTS[0])
         studio.page.fill("#story li:last-child .text", PROMPTS[1])
@@ -245,7 +289,7 @@ def test_a_story_is_made_as_a_job_and_replayed(browser: Browser, address: str) -
         studio.until("document.getElementById('alert-words').textContent.includes('9 s')", "why it is refused")
         studio.page.fill("#story li:last-child .at", "1")
         studio.page.click("#job-send")
-        studio.until("document.querySelector('#jobs li .hint')?.textContent.includes('is ready')", "the film")
+        studio.until("document.querySelector('#jobs li .hint')?.textContent.includes('Ready')", "the film")
         studio.page.click("#jobs li button >> text=Replay")
         studio.until("document.querySelector('dialog video')?.duration > 1.9", "the replay")
         assert studio.page.evaluate("() => document.querySelector('dialog video').duration") == pytest.approx(

@@ -1,4 +1,4 @@
-// Scripts, the quality ladder, the timeline's scale, marks: without a page. Run by `make test-system`, which lays the modules out as node reads them:
+// Scripts, the quality ladder, the timeline's scale: without a page. Run by `make test-system`, which lays the modules out as node reads them:
 // WEB_MODULES=folder node --test tests/client/web/
 
 import assert from "node:assert/strict";
@@ -9,7 +9,6 @@ const from = (name) => import(new URL(name, pathToFileURL(`${process.env.WEB_MOD
 const { Script, fromJson, toJson, wording } = await from("script.js");
 const { CALM, Ladder, STEPS, chooseFormat } = await from("ladder.js");
 const { Scale } = await from("strip.js");
-const { MARK_BITS, markOf } = await from("painter.js");
 const { advice, ago, timecode } = await from("words.js");
 const { SequenceCheck, Comeback } = await from("wire.js");
 
@@ -132,14 +131,6 @@ test("the timeline follows the picture, and its ruler has round seconds", () => 
   scale.zoom(1e9, 0);
   scale.zoom(1e-9, 0);
   assert.equal(scale.span, 6);
-});
-
-test("a mark says which frame it is, and a wrong bit does not look like another", () => {
-  const marks = new Set();
-  for (let sequence = 0; sequence < 40; sequence += 1) for (let index = 0; index < 12; index += 1) marks.add(markOf(sequence, index));
-  assert.equal(marks.size, 480);
-  assert.ok([...marks].every((mark) => mark >= 0 && mark < 2 ** MARK_BITS));
-  for (const mark of marks) for (let bit = 0; bit < MARK_BITS; bit += 1) assert.ok(!marks.has(mark ^ (1 << bit)));
 });
 
 test("times for people", () => {
