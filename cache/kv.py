@@ -28,10 +28,14 @@ class CacheShape:
     tokens_per_frame: int
     batch: int = 1
 
+    def rows(self, spec: WindowSpec) -> int:
+        """Vectors of `head_dim` numbers that a cache of this shape holds: keys, values, and the sink's keys as made."""
+        frames = 2 * spec.slots + (spec.sink_frames if spec.positions == "relative" else 0)
+        return self.layers * self.batch * frames * self.tokens_per_frame * self.heads
+
     def bytes(self, spec: WindowSpec, dtype: torch.dtype) -> int:
         """Bytes that a KVCache of this shape allocates."""
-        frames = 2 * spec.slots + (spec.sink_frames if spec.positions == "relative" else 0)
-        return self.layers * self.batch * frames * self.tokens_per_frame * self.heads * self.head_dim * dtype.itemsize
+        return self.rows(spec) * self.head_dim * dtype.itemsize
 
 
 class KVCache:
@@ -51,6 +55,16 @@ class KVCache:
         sink_tokens = spec.sink_frames * shape.tokens_per_frame if spec.positions == "relative" else 0
         self.sink_keys_LBTHD = torch.zeros((*size[:2], sink_tokens, *size[3:]), dtype=dtype, device=device)
         self.sink_shift = 0
+
+    @property
+    def slot_tensors(self) -> tuple[Tensor, ...]:
+        """All that the slots hold, tokens along the third axis: what a copy of the cache is made of."""
+        return (self.keys_LBNHD, self.values_LBNHD)
+
+    @property
+    def sink_tensors(self) -> tuple[Tensor, ...]:
+        """The sink's keys as they were made, likewise."""
+        return (self.sink_keys_LBTHD,)
 
     def begin(self, plan: PassPlan, turn: TurnKeys) -> None:
         """Put the sink where this pass expects it. Call before each pass; does nothing when it stands there."""
@@ -84,7 +98,10 @@ class KVCache:
 
     def read(self, layer: int, *, plan: PassPlan) -> tuple[Tensor, Tensor]:
         """Keys and values that the pass attends to, as views [B, T, H, D]."""
-        tokens = plan.valid_slots * self.shape.tokens_per_frame
+        return self.first(layer, tokens=plan.valid_slots * self.shape.tokens_per_frame)
+
+    def first(self, layer: int, *, tokens: int) -> tuple[Tensor, Tensor]:
+        """The first `tokens` tokens of the slots, likewise."""
         return self.keys_LBNHD[layer, :, :tokens], self.values_LBNHD[layer, :, :tokens]
 
     def commit(self, plan: PassPlan) -> None:

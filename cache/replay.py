@@ -104,4 +104,3 @@ def _passes(scene: _Scene, window: WindowState, *, layers: int, block: int) -> t
         if clean not in passes:
             passes.append(clean)
     return tuple(passes)
-

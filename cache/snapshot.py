@@ -13,37 +13,34 @@ from cache.kv import KVCache
 
 @dataclass(frozen=True, slots=True)
 class CacheSnapshot:
-    """Keys and values of the slots in use, and where the sink stood."""
+    """Keys and values of the slots in use, in the form in which the cache holds them, and where the sink stood."""
 
-    keys_LBTHD: Tensor
-    values_LBTHD: Tensor
-    sink_keys_LBTHD: Tensor
+    slots: tuple[Tensor, ...]
+    sink: tuple[Tensor, ...]
     sink_shift: int
 
     @property
     def bytes(self) -> int:
         """Host memory that the copy holds."""
-        return sum(tensor.nbytes for tensor in (self.keys_LBTHD, self.values_LBTHD, self.sink_keys_LBTHD))
+        return sum(tensor.nbytes for tensor in (*self.slots, *self.sink))
 
 
 def take_snapshot(cache: KVCache, valid_slots: int) -> CacheSnapshot:
     """Copy the first `valid_slots` slots to host memory."""
     tokens = valid_slots * cache.shape.tokens_per_frame
     return CacheSnapshot(
-        cache.keys_LBNHD[:, :, :tokens].to("cpu", copy=True),
-        cache.values_LBNHD[:, :, :tokens].to("cpu", copy=True),
-        cache.sink_keys_LBTHD.to("cpu", copy=True),
+        tuple(tensor[:, :, :tokens].to("cpu", copy=True) for tensor in cache.slot_tensors),
+        tuple(tensor.to("cpu", copy=True) for tensor in cache.sink_tensors),
         cache.sink_shift,
     )
 
 
 def put_snapshot(cache: KVCache, snapshot: CacheSnapshot) -> None:
-    """Write a copy back into a cache of the same shape."""
-    tokens = snapshot.keys_LBTHD.shape[2]
-    # Said here because a copy would broadcast a single layer or head without a word.
-    assert cache.keys_LBNHD[:, :, :tokens].shape == snapshot.keys_LBTHD.shape, snapshot.keys_LBTHD.shape
-    assert cache.sink_keys_LBTHD.shape == snapshot.sink_keys_LBTHD.shape, snapshot.sink_keys_LBTHD.shape
-    cache.keys_LBNHD[:, :, :tokens].copy_(snapshot.keys_LBTHD)
-    cache.values_LBNHD[:, :, :tokens].copy_(snapshot.values_LBTHD)
-    cache.sink_keys_LBTHD.copy_(snapshot.sink_keys_LBTHD)
+    """Write a copy back into a cache of the same shape and kind."""
+    tokens = snapshot.slots[0].shape[2]
+    targets = (*(tensor[:, :, :tokens] for tensor in cache.slot_tensors), *cache.sink_tensors)
+    for target, source in zip(targets, (*snapshot.slots, *snapshot.sink), strict=True):
+        # Said here because a copy would broadcast a single layer or head, and convert numbers, without a word.
+        assert (target.shape, target.dtype) == (source.shape, source.dtype), (target.shape, source.shape)
+        target.copy_(source)
     cache.sink_shift = snapshot.sink_shift

@@ -99,6 +99,19 @@ class PassPlan:
         return self.first_frame + self.frames
 
 
+def near_slots(plan: PassPlan, spec: WindowSpec, *, frames: int) -> tuple[int, ...]:
+    """The slots that a pass sees in a window of `frames` latent frames: the sink's and the newest, in order.
+
+    All that are in use where there are no more than that. The window is at least sink and block.
+    """
+    if plan.valid_slots <= frames:
+        return tuple(range(plan.valid_slots))
+    last = plan.writes[-1]
+    newest = last.slot + last.length - 1 - spec.sink_frames
+    ring = (newest - back for back in range(frames - spec.sink_frames))
+    return (*range(spec.sink_frames), *sorted(spec.sink_frames + slot % spec.ring for slot in ring))
+
+
 @dataclass(frozen=True, slots=True)
 class WindowState:
     """Where a scene stands. `end` frames are finished; the ring's first slot holds frame `ring_start`."""

@@ -70,6 +70,11 @@ class SamplerConfig:
     shift: float = 5.0
     context_timestep: float = 0.0
     """Timestep of the clean pass and of a recache."""
+    reuse_last_pass: bool = False
+    """Keep the keys and values of a block's last denoising pass instead of running a clean pass."""
+    stagger: float = 0.0
+    """How much cleaner than the last one the first latent frame of a block is told to be in all steps but the first;
+    0 for one timestep for all, as published."""
 
     def __post_init__(self) -> None:
         falling = all(a > b for a, b in zip(self.steps, self.steps[1:], strict=False))
@@ -77,6 +82,12 @@ class SamplerConfig:
         _require(bool(self.steps) and falling and in_range, "steps", "falling numbers in 1..1000", self.steps)
         _require(0 < self.shift < float("inf"), "shift", "a positive number", self.shift)
         _require(0 <= self.context_timestep < TRAINING_TIMESTEPS, "context_timestep", "0..999", self.context_timestep)
+        _require(0 <= self.stagger < 1, "stagger", "at least 0 and less than 1", self.stagger)
+
+    @property
+    def passes(self) -> int:
+        """Of one block, the clean pass among them where there is one."""
+        return len(self.steps) + (0 if self.reuse_last_pass else 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from typing import Final
 
 import torch
 
+from cache.kinds import CacheKind
 from cache.recache import Mode
 from cache.window import SinkPolicy
 from models.attention import Kernel
@@ -18,6 +19,7 @@ from models.attention_choice import AttentionShape, choose_attention
 from models.compiling import Compiler, load_compiled, save_compiled
 from models.generator import Generator
 from models.graphs import GraphedPath, record_graph
+from models.heads import HeadWindows, ShortHeads
 from models.hot import Forms, HotPath, block_pass
 from models.journal import WeightedPrompt
 from models.passes import CachedPasses
@@ -42,7 +44,15 @@ def compiler_of(chosen: Chosen) -> Compiler | None:
     return Compiler(chosen.backend) if chosen.compile else None
 
 
-def fast_passes(transformer: Transformer, preset: Preset, *, kernel: Kernel, chosen: Chosen) -> CachedPasses:
+def fast_passes(
+    transformer: Transformer,
+    preset: Preset,
+    *,
+    kernel: Kernel,
+    chosen: Chosen,
+    kind: CacheKind = "full",
+    short: ShortHeads | None = None,
+) -> CachedPasses:
     """Passes of a transformer whose weights are in place."""
     video, hot, graphed = preset.video, None, None
     if chosen.hot:
@@ -56,9 +66,15 @@ def fast_passes(transformer: Transformer, preset: Preset, *, kernel: Kernel, cho
         height=video.latent_height,
         width=video.latent_width,
         kernel=kernel,
+        kind=kind,
+        heads=None if short is None else _windows(transformer, short),
         hot=hot,
         graphed=graphed,
     )
+
+
+def _windows(transformer: Transformer, short: ShortHeads) -> HeadWindows:
+    return HeadWindows(short, heads=transformer.config.num_heads, device=transformer.device)
 
 
 def attention_shape(preset: Preset) -> AttentionShape:

@@ -192,6 +192,7 @@ class Generator:
             take=stream.take,
             attempt=made.attempt,
             latents=made.latents,
+            context=made.context,
             frames=made.frames,
             started=tuple(filter(None, stream.unshown)),
             completed=tuple(filter(None, stream.reached)),
@@ -334,7 +335,10 @@ class Generator:
         stream.decoder = made.decoder
         stream.history.append(made.latents)
         stream.window = stream.window.advance()
-        stream.uncommitted = plan
+        if made.context is not None:
+            stream.cache.commit(plan)
+        elif not made.clean:
+            stream.uncommitted = plan
         stream.next_block += 1
         stream.unshown.clear()
         stream.reached.clear()

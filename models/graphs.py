@@ -45,7 +45,7 @@ class GraphedPath:
         self._recordings: OrderedDict[Key, _Recording] = OrderedDict()
 
     def __call__(self, latents_BFCHW: Tensor, *, time: BakedTime, context: PassContext) -> Tensor:
-        key = _key(latents_BFCHW, context)
+        key = _key(latents_BFCHW, time, context)
         found = self._recordings.get(key)
         if found is None:
             found = self._recordings[key] = self._recorded(latents_BFCHW, time=time, context=context)
@@ -72,12 +72,12 @@ class GraphedPath:
         return _Recording(latents, own, turn, self._record(lambda: self._path(latents, time=own, context=fixed)))
 
 
-def _key(latents_BFCHW: Tensor, context: PassContext) -> Key:
+def _key(latents_BFCHW: Tensor, time: BakedTime, context: PassContext) -> Key:
     assert context.fused is not None, "prepared for the hot path"
     memory, text = context.fused.layers[0], context.text
     tensors = (*memory, text.keys_LBTHD, text.values_LBTHD)
     places = tuple(tensor.data_ptr() for tensor in tensors)
-    return (*places, *(tensor.shape for tensor in tensors), latents_BFCHW.shape)
+    return (*places, *(tensor.shape for tensor in tensors), latents_BFCHW.shape, time.layers_LBF6C.shape)
 
 
 def record_graph(function: Play) -> Play:

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from cache.int8 import Codes, Int8KVCache, put, quantise, widen
 from cache.kv import KVCache
 from cache.window import PassPlan
 from models.attention import Kernel, attention
-from models.kernels.forms import FusedInputs, LayerMemory, Ops, Turn
+from models.heads import attend_apart
+from models.kernels.forms import CodedMemory, FusedInputs, LayerMemory, Near, Ops, Turn
 from models.rope import Rotation
 from models.transformer import Block, Head, PassContext, SelfAttention, TimeEmbedding, Transformer
 
@@ -48,6 +50,15 @@ class Text(NamedTuple):
     values_BTHD: Tensor
 
 
+class Places(NamedTuple):
+    """Where one layer of a pass reads and writes."""
+
+    turn: Turn
+    memory: LayerMemory | CodedMemory
+    near: Near | None
+    text: Text
+
+
 @dataclass(frozen=True, slots=True)
 class Forms:
     """How the parts of a pass are computed."""
@@ -62,19 +73,19 @@ def block_pass(
     x_BNC: Tensor,
     time_BF6C: Tensor,
     *,
-    places: tuple[Turn, LayerMemory, Text],
+    places: Places,
     forms: Forms,
 ) -> Tensor:
     """One block of one pass. The pass's own slots of the layer's memory are written; nothing else is changed."""
-    turn, memory, text = places
     ops, kernel, eps = forms.ops, forms.kernel, block.eps
     shift_sa, scale_sa, gate_sa, shift_ff, scale_ff, gate_ff = time_BF6C.unbind(2)
     qkv = _project(block.self_attn, packed, ops.modulate(x_BNC, shift_sa, scale_sa, eps))
-    q = ops.store(qkv, packed.norms_2C, turn=turn, memory=memory, eps=eps)
-    seen = attention(q, memory.keys_BTHD, memory.values_BTHD, kernel=kernel)
+    q, keys, values = _stored(qkv, packed.norms_2C, places=places, ops=ops, eps=eps)
+    seen = attend_apart(q, keys, values, near=places.near, kernel=kernel)
     x_BNC = ops.gate(x_BNC, block.self_attn.o(seen.flatten(-2)), gate_sa)
     cross = block.cross_attn
     q = ops.norm(cross.q(block.norm3(x_BNC)), cross.norm_q.weight, eps).unflatten(-1, (cross.heads, -1))
+    text = places.text
     x_BNC = x_BNC + cross.o(attention(q, text.keys_BTHD, text.values_BTHD, kernel=kernel).flatten(-2))
     wide = ops.gelu(block.ffn[0](ops.modulate(x_BNC, shift_ff, scale_ff, eps)))
     return ops.gate(x_BNC, block.ffn[2](wide), gate_ff)
@@ -84,6 +95,24 @@ def head_pass(head: Head, x_BNC: Tensor, ends_BF2C: Tensor, ops: Ops) -> Tensor:
     shift, scale = ends_BF2C.unbind(2)
     out: Tensor = head.head(ops.modulate(x_BNC, shift, scale, head.eps))
     return out
+
+
+def _stored(
+    qkv_BN3C: Tensor, norms_2C: Tensor, *, places: Places, ops: Ops, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Write the pass's keys and values; its queries, and all keys and values that they see."""
+    turn, memory = places.turn, places.memory
+    if isinstance(memory, LayerMemory):
+        q = ops.store(qkv_BN3C, norms_2C, turn=turn, memory=memory, eps=eps)
+        return q, memory.keys_BTHD, memory.values_BTHD
+    keys, values = Codes(*memory[:2]), Codes(*memory[2:])
+    batch, tokens = qkv_BN3C.shape[:2]
+    own = LayerMemory(*(qkv_BN3C.new_empty(batch, tokens, *keys.codes.shape[2:]) for _ in range(2)))
+    in_order = turn._replace(slots_N=torch.arange(tokens, device=qkv_BN3C.device))
+    q = ops.store(qkv_BN3C, norms_2C, turn=in_order, memory=own, eps=eps)
+    put(keys, turn.slots_N, quantise(own.keys_BTHD))
+    put(values, turn.slots_N, quantise(own.values_BTHD))
+    return q, widen(keys, q.dtype), widen(values, q.dtype)
 
 
 def _project(attn: SelfAttention, packed: Packed, hidden_BNC: Tensor) -> Tensor:
@@ -97,9 +126,7 @@ def _project(attn: SelfAttention, packed: Packed, hidden_BNC: Tensor) -> Tensor:
 class HotPath:
     """Passes of one transformer. Made when its weights are in place; packing them gives them new memory."""
 
-    def __init__(
-        self, transformer: Transformer, forms: Forms, *, block: Callable[..., Tensor] = block_pass
-    ) -> None:
+    def __init__(self, transformer: Transformer, forms: Forms, *, block: Callable[..., Tensor] = block_pass) -> None:
         """`block`: `block_pass`, or a compiled form of it."""
         self._transformer = transformer
         self._forms = forms
@@ -116,13 +143,13 @@ class HotPath:
                 vectors.select(-2, place).add_(1)
         return BakedTime(time.blocks_BF6C, time.head_BFC, layers, ends)
 
-    def inputs(self, cache: KVCache, plan: PassPlan, *, rope: Rotation) -> FusedInputs:
+    def inputs(
+        self, cache: KVCache, plan: PassPlan, *, rope: Rotation, near: tuple[Near, ...] | None = None
+    ) -> FusedInputs:
         """Slots and views of the cache for the passes of one plan."""
         slots = cache.slot_tokens(plan)
-        layers = tuple(
-            LayerMemory(*cache.read(layer, plan=plan)) for layer in range(cache.shape.layers)
-        )
-        return FusedInputs(Turn(rope.cos_N1P, rope.sin_N1P, slots), layers)
+        layers = tuple(_memory(cache, layer, plan) for layer in range(cache.shape.layers))
+        return FusedInputs(Turn(rope.cos_N1P, rope.sin_N1P, slots), layers, near)
 
     def __call__(self, latents_BFCHW: Tensor, *, time: BakedTime, context: PassContext) -> Tensor:
         """The network's output, as `Transformer.forward`."""
@@ -131,9 +158,17 @@ class HotPath:
         rows, columns = model.config.token_grid(*latents_BFCHW.shape[-2:])
         x = model.patchify(latents_BFCHW)
         for layer, block in enumerate(model.blocks):
-            places = (fused.turn, fused.layers[layer], Text(*context.text.layer(layer)))
+            near = None if fused.near is None else fused.near[layer]
+            places = Places(fused.turn, fused.layers[layer], near, Text(*context.text.layer(layer)))
             x = self._block(block, self._packed[layer], x, time.layers_LBF6C[layer], places=places, forms=forms)
         return model.unpatchify(head_pass(model.head, x, time.ends_BF2C, forms.ops), rows, columns)
+
+
+def _memory(cache: KVCache, layer: int, plan: PassPlan) -> LayerMemory | CodedMemory:
+    if isinstance(cache, Int8KVCache):
+        tokens = plan.valid_slots * cache.shape.tokens_per_frame
+        return CodedMemory(*cache.keys(layer, tokens), *cache.values(layer, tokens))
+    return LayerMemory(*cache.read(layer, plan=plan))
 
 
 @torch.inference_mode(False)

@@ -9,19 +9,22 @@ from pathlib import Path
 
 import torch
 
-from cache.window import WindowError
 from models.adapters import Adapters, AdapterSource
 from models.attention import Kernel, check_kernel
 from models.decoding import hasten
 from models.errors import ConfigError
 from models.fast import compiler_of, fast_passes, usual_kernel, warm_shapes
-from models.fingerprint import numerics
+from models.fingerprint import Numerics, numerics
 from models.generator import Generator
+from models.lanes import CudaLane
+from models.looking import look_back
+from models.lossy import Lossy, changed
 from models.memory import MemoryPlan, plan_preset, room_of
-from models.parts import LATENT_DTYPES, Beside, assemble
+from models.parts import LATENT_DTYPES, Beside, Parts, assemble
+from models.passes import CachedPasses
 from models.presets import Decoder, Preset, get_preset
 from models.quantize import Quantize, check_quantize, describe_quantize, held_bytes, quantise
-from models.speed import Chosen, Lossy, Speed, choose
+from models.speed import Chosen, Speed, choose
 from models.stored import Pieces, Report, Where, random_pieces, stored_pieces
 from models.text import CachedTextEncoder
 from models.umt5 import TextPlacement
@@ -83,6 +86,9 @@ def build_generator(preset: Preset, options: LoadOptions) -> Generator:
     if options.random_seed is None:
         preset.require_available()
     chosen = choose(options.speed, device=device, window=preset.window)
+    if chosen.graphs and options.lossy.short_heads:
+        # Which tokens are near changes from block to block, and a recording does not know of it.
+        raise ConfigError("graphs go with heads that all see the same window", field="graphs")
     if chosen.graphs and options.adapters and options.quantize != "none":
         # Putting other adapters in place gives quantised weights new memory, which a recording does not know of.
         raise ConfigError("graphs go with adapters only where nothing is quantised", field="graphs")
@@ -125,16 +131,7 @@ def with_decoder(preset: Preset, decoder: Decoder | None) -> Preset:
 
 def as_asked(preset: Preset, options: LoadOptions) -> Preset:
     """The preset with what the options change of it. Raises ConfigError."""
-    preset, lossy = with_decoder(preset, options.decoder), options.lossy
-    if lossy.steps:
-        preset = replace(preset, sampler=replace(preset.sampler, steps=lossy.steps))
-    if lossy.window_frames is not None:
-        try:
-            window = replace(preset.window, window_frames=lossy.window_frames, capacity_frames=None)
-        except WindowError as error:
-            raise ConfigError(str(error), field=error.field) from error
-        preset = replace(preset, window=window)
-    return preset
+    return changed(with_decoder(preset, options.decoder), options.lossy)
 
 
 def plan_loading(preset: Preset, options: LoadOptions) -> MemoryPlan:
@@ -147,6 +144,7 @@ def plan_loading(preset: Preset, options: LoadOptions) -> MemoryPlan:
         adapted=bool(options.adapters),
         placement=options.placement,
         sessions=options.sessions,
+        kind=options.lossy.kv_cache,
     )
 
 
@@ -165,8 +163,47 @@ def _put_together(
     adapters = Adapters(transformer, options.adapters, quantize=options.quantize)
     quantise(transformer, options.quantize)
     kernel = usual_kernel(preset, options.kernel, device=device, folder=options.speed.tuning_dir)
-    passes = fast_passes(transformer, preset, kernel=kernel, chosen=chosen)
-    facts = numerics(
+    on_host = plan.host_weights_bytes
+
+    def assembled(passes: CachedPasses, *, fingerprint: str = "") -> Parts:
+        return assemble(
+            preset,
+            passes,
+            text_encoder=CachedTextEncoder(encoder),
+            decoder=decoder,
+            fingerprint=fingerprint,
+            adapters=adapters,
+            beside=Beside(
+                text_encoder_bytes=plan.text_encoder_bytes if on_host else held_bytes(encoder),
+                codec_bytes=held_bytes(decoder),
+                host_bytes=on_host,
+                placement=plan.placement,
+            ),
+            lane=CudaLane(device) if chosen.decode_stream else None,
+        )
+
+    lossy = options.lossy
+    short = None
+    if lossy.short_heads:
+        frames, count = lossy.short_frames(preset), lossy.short_heads
+        short = look_back(transformer, preset, frames=frames, count=count, assembled=assembled)
+    passes = fast_passes(transformer, preset, kernel=kernel, chosen=chosen, kind=lossy.kv_cache, short=short)
+    facts = replace(
+        _numerics(preset, built, kernel=kernel, device=device),
+        quantize=describe_quantize(options.quantize),
+        adapters=adapters.digests,
+        options={**chosen.describe(), **lossy.describe(), **({"short heads": short.describe()} if short else {})},
+    )
+    adapters.put(adapters.usual)
+    generator = Generator(assembled(passes, fingerprint=facts.fingerprint()))
+    hasten(decoder, channels_last=chosen.channels_last, compiler=compiler_of(chosen))
+    if chosen.compile:
+        warm_shapes(generator, folder=options.speed.tuning_dir)
+    return generator
+
+
+def _numerics(preset: Preset, built: Pieces, *, kernel: Kernel, device: torch.device) -> Numerics:
+    return numerics(
         model=preset.name,
         weights=built.digest,
         device=device,
@@ -175,33 +212,6 @@ def _put_together(
         latent_dtype=str(LATENT_DTYPES[preset.dtype]).removeprefix("torch."),
         decoder=preset.decoder,
     )
-    facts = replace(
-        facts,
-        quantize=describe_quantize(options.quantize),
-        adapters=adapters.digests,
-        options={**chosen.describe(), **options.lossy.describe()},
-    )
-    adapters.put(adapters.usual)
-    on_host = plan.host_weights_bytes
-    parts = assemble(
-        preset,
-        passes,
-        text_encoder=CachedTextEncoder(encoder),
-        decoder=decoder,
-        fingerprint=facts.fingerprint(),
-        adapters=adapters,
-        beside=Beside(
-            text_encoder_bytes=plan.text_encoder_bytes if on_host else held_bytes(encoder),
-            codec_bytes=held_bytes(decoder),
-            host_bytes=on_host,
-            placement=plan.placement,
-        ),
-    )
-    hasten(decoder, channels_last=chosen.channels_last, compiler=compiler_of(chosen))
-    generator = Generator(parts)
-    if chosen.compile:
-        warm_shapes(generator, folder=options.speed.tuning_dir)
-    return generator
 
 
 def _positive(value: int, field: str) -> int:

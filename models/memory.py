@@ -12,6 +12,7 @@ from typing import Final
 
 import torch
 
+from cache.kinds import CacheKind, cache_bytes, widened_bytes
 from cache.kv import CacheShape
 from models.config import LATENT_STRIDE_TIME, TransformerConfig
 from models.errors import ConfigError
@@ -121,9 +122,7 @@ class MemoryPlan:
             )
             raise ConfigError(message, field="memory_budget_bytes")
         if self.host_weights_bytes > self.host_bytes:
-            message = (
-                f"{self.host_bytes} bytes of host memory leave no room for {self.host_weights_bytes} of weights"
-            )
+            message = f"{self.host_bytes} bytes of host memory leave no room for {self.host_weights_bytes} of weights"
             raise ConfigError(message, field="memory_budget_bytes")
 
 
@@ -149,6 +148,7 @@ def plan_preset(
     adapted: bool = False,
     placement: TextPlacement | None = None,
     sessions: int = 1,
+    kind: CacheKind = "full",
 ) -> MemoryPlan:
     """The plan of a preset that is not loaded; nothing is allocated.
 
@@ -157,7 +157,7 @@ def plan_preset(
         placement: of the text encoder; None puts it on the device where `sessions` streams fit beside it, or as many
             as without it, and else leaves it in host memory, from where its layers visit the device.
     """
-    plan = _plan(preset, room, quantize=quantize, kept=_block_bytes(preset) if adapted else 0)
+    plan = _plan(preset, room, quantize=quantize, kept=_block_bytes(preset) if adapted else 0, kind=kind)
     if placement is not None or room.shared:
         return _placed(plan, preset, placement or "device", room)
     beside, away = _placed(plan, preset, "device", room), _placed(plan, preset, "offload", room)
@@ -177,7 +177,7 @@ def _block_bytes(preset: Preset) -> int:
     return _itemsize(preset) * sum(prod(shape) for _, shape in target_shapes(preset.transformer))
 
 
-def _plan(preset: Preset, room: Room, *, quantize: Quantize, kept: int) -> MemoryPlan:
+def _plan(preset: Preset, room: Room, *, quantize: Quantize, kept: int, kind: CacheKind) -> MemoryPlan:
     """Without the text encoder; `kept` bytes of weights are in host memory."""
     config, video, spec = preset.transformer, preset.video, preset.window
     itemsize = _itemsize(preset)
@@ -189,8 +189,8 @@ def _plan(preset: Preset, room: Room, *, quantize: Quantize, kept: int) -> Memor
         weights_bytes=weights_bytes(make_transformer(preset, torch.float32), quantize, itemsize=itemsize),
         text_encoder_bytes=0,
         codec_bytes=codec_bytes,
-        workspace_bytes=workspace_bytes(preset),
-        cache_bytes=cache_shape(preset).bytes(spec, getattr(torch, preset.dtype)),
+        workspace_bytes=workspace_bytes(preset, kind=kind),
+        cache_bytes=cache_bytes(kind, spec, shape=cache_shape(preset), dtype=getattr(torch, preset.dtype)),
         text_bytes=2 * config.num_layers * config.text_len * config.dim * itemsize,
         decoder_bytes=decoder_bytes,
         history_bytes=blocks * spec.block_frames * latent_bytes,
@@ -216,7 +216,7 @@ def plan_memory(parts: Parts, stream: Stream, *, budget_bytes: int | None) -> Me
         weights_bytes=weights,
         text_encoder_bytes=beside.text_encoder_bytes,
         codec_bytes=beside.codec_bytes,
-        workspace_bytes=workspace_bytes(parts.preset),
+        workspace_bytes=workspace_bytes(parts.preset, kind=parts.passes.kind),
         cache_bytes=parts.cache_bytes,
         text_bytes=text.keys_LBTHD.nbytes + text.values_LBTHD.nbytes,
         decoder_bytes=sum(tensor.nbytes for tensor in stream.decoder.memory),
@@ -238,11 +238,12 @@ def cache_shape(preset: Preset) -> CacheShape:
     )
 
 
-def workspace_bytes(preset: Preset) -> int:
+def workspace_bytes(preset: Preset, *, kind: CacheKind = "full") -> int:
     """The larger of the largest pass, a recache of the whole window, and the decoder's widest layer."""
-    config, itemsize = preset.transformer, _itemsize(preset)
-    tokens = preset.window.slots * cache_shape(preset).tokens_per_frame
-    return max(tokens * _pass_width(config) * itemsize, _decoding_bytes(preset, itemsize))
+    config, itemsize, shape = preset.transformer, _itemsize(preset), cache_shape(preset)
+    tokens = preset.window.slots * shape.tokens_per_frame
+    widened = widened_bytes(kind, preset.window, shape=shape, dtype=getattr(torch, preset.dtype))
+    return max(tokens * _pass_width(config) * itemsize + widened, _decoding_bytes(preset, itemsize))
 
 
 def _itemsize(preset: Preset) -> int:

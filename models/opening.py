@@ -71,4 +71,4 @@ def clip_opening(parts: Parts, clip_THW3: RGB24) -> Opening:
 def stored_opening(parts: Parts, latents: LatentSource, *, blocks: int) -> Opening:
     """The opening of a stream that is restored, from where its blocks are kept. Raises RestoreError."""
     found = (read_block(latents, block, shape=parts.block_shape) for block in range(blocks))
-    return Opening(tuple(block.to("cpu", parts.latent_dtype) for block in found))
+    return Opening(tuple(record.latents.to("cpu", parts.latent_dtype) for record in found))

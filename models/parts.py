@@ -11,12 +11,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from cache.kinds import cache_bytes
 from cache.kv import KVCache
 from cache.recache import FramesFrom
 from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec
 from models.adapters import Adapters
 from models.config import TRAINING_TIMESTEPS, Prediction
+from models.lanes import InPlace, Lane
 from models.passes import CachedPasses
 from models.presets import Preset
 from models.quantize import held_bytes
@@ -54,11 +56,20 @@ class Parts:
     schedule: Schedule
     times: tuple[TimeEmbedding, ...]
     """The embedded timestep of each denoising step."""
+    levels: tuple[float | Tensor, ...]
+    """Sigma of each denoising step; a tensor [1, F, 1, 1, 1] where the frames of a block have their own."""
     clean_time: TimeEmbedding
     latent_dtype: torch.dtype
     fingerprint: str
     adapters: Adapters
     beside: Beside = field(default_factory=Beside)
+    lane: Lane = field(default_factory=InPlace)
+    """Where blocks are decoded."""
+
+    @property
+    def reuses_last_pass(self) -> bool:
+        """Whether a block's keys and values are those of its last denoising pass."""
+        return self.preset.sampler.reuse_last_pass
 
     @property
     def spec(self) -> WindowSpec:
@@ -88,7 +99,8 @@ class Parts:
     @property
     def cache_bytes(self) -> int:
         """Keys and values of one stream."""
-        return self.passes.cache_shape().bytes(self.spec, self.dtype)
+        passes = self.passes
+        return cache_bytes(passes.kind, self.spec, shape=passes.cache_shape(), dtype=self.dtype)
 
     @property
     def block_shape(self) -> tuple[int, int, int, int]:
@@ -103,7 +115,7 @@ class Parts:
     def embed_text(self, embedding: Tensor) -> TextKeysValues:
         return self.passes.transformer.embed_text(embedding[None].to(self.device))
 
-    def network_input(self, latents: Tensor, sigma: float) -> Tensor:
+    def network_input(self, latents: Tensor, sigma: float | Tensor) -> Tensor:
         """Latents at a noise level as the network is given them."""
         return model_input(self.prediction, latents.to(self.dtype), sigma, self.data_std)
 
@@ -115,6 +127,11 @@ class Parts:
             return self.network_input(frames(first, count).to(self.device), sigma)
 
         self.passes.rebuild(cache, plan, frames=given, text=text, time=self.clean_time)
+
+    def repeat_last_pass(self, cache: KVCache, plan: PassPlan, *, context: Tensor, text: TextKeysValues) -> None:
+        """A block's last denoising pass once more, from what it was given, [F, C, H, W]."""
+        given = self.network_input(context[None].to(self.device), self.levels[-1])
+        self.passes.rebuild(cache, plan, frames=lambda *_: given, text=text, time=self.times[-1])
 
     def new_history(self) -> deque[Tensor]:
         """Room for the latents of as many blocks as a window can need."""
@@ -131,19 +148,32 @@ def assemble(
     fingerprint: str,
     adapters: Adapters | None = None,
     beside: Beside | None = None,
+    lane: Lane | None = None,
 ) -> Parts:
     """Put an engine together and compute once what every block needs."""
-    schedule = make_schedule(preset.sampler)
+    schedule = make_schedule(preset.sampler, frames=preset.window.block_frames)
+    levels, times = _steps(schedule, passes)
     return Parts(
         preset=preset,
         passes=passes,
         text_encoder=text_encoder,
         decoder=decoder,
         schedule=schedule,
-        times=tuple(passes.embed_timestep(timestep) for timestep in schedule.timesteps),
+        times=times,
+        levels=levels,
         clean_time=passes.embed_timestep(schedule.context_timestep),
         latent_dtype=LATENT_DTYPES[preset.dtype],
         fingerprint=fingerprint,
         adapters=adapters or Adapters(passes.transformer),
         beside=beside or Beside(),
+        lane=lane or InPlace(),
     )
+
+
+def _steps(schedule: Schedule, passes: CachedPasses) -> tuple[tuple[float | Tensor, ...], tuple[TimeEmbedding, ...]]:
+    """Each denoising step's level and its embedded timestep."""
+    if not schedule.staggered:
+        return schedule.sigmas, tuple(passes.embed_timestep(timestep) for timestep in schedule.timesteps)
+    rows = [torch.tensor(row, dtype=torch.float32, device=passes.transformer.device) for row in schedule.staggered]
+    levels = tuple(row.view(1, -1, 1, 1, 1) for row in rows)
+    return levels, tuple(passes.embed_timesteps(TRAINING_TIMESTEPS * row[None]) for row in rows)

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from cache.kinds import CacheKind, make_cache
 from cache.kv import CacheShape, KVCache
 from cache.recache import FramesFrom, run_pass
 from cache.text_kv import TextKeysValues
 from cache.window import PassPlan, WindowSpec
-from models.attention import Kernel, attention
+from models.attention import Kernel
 from models.graphs import GraphedPath
+from models.heads import HeadWindows, attend_apart
 from models.hot import BakedTime, HotPath
+from models.kernels.forms import Near
 from models.rope import RotationTable, rotate, time_rotation
 from models.transformer import PassContext, TimeEmbedding, Transformer
 
@@ -27,11 +30,14 @@ class CachedAttention:
     cache: KVCache
     plan: PassPlan
     kernel: Kernel
+    near: tuple[Near, ...] | None = None
+    """Of each layer, where some heads see less."""
 
     def attend(self, layer: int, q_BNHD: Tensor, k_BNHD: Tensor, v_BNHD: Tensor) -> Tensor:
         self.cache.write(layer, k_BNHD, v_BNHD, plan=self.plan)
         keys, values = self.cache.read(layer, plan=self.plan)
-        return attention(q_BNHD, keys, values, kernel=self.kernel)
+        near = None if self.near is None else self.near[layer]
+        return attend_apart(q_BNHD, keys, values, near=near, kernel=self.kernel)
 
 
 class CachedPasses:
@@ -45,12 +51,16 @@ class CachedPasses:
         height: int,
         width: int,
         kernel: Kernel = "auto",
+        kind: CacheKind = "full",
+        heads: HeadWindows | None = None,
         hot: HotPath | None = None,
         graphed: GraphedPath | None = None,
     ) -> None:
         self.transformer = transformer
         self.spec = spec
         self.kernel: Kernel = kernel
+        self.kind: CacheKind = kind
+        self._heads = heads
         self._hot = hot
         self._graphed = graphed
         self._height, self._width = height, width
@@ -71,7 +81,8 @@ class CachedPasses:
 
     def new_cache(self, batch: int = 1) -> KVCache:
         model = self.transformer
-        return KVCache(self.spec, self.cache_shape(batch), dtype=model.dtype, device=model.device)
+        shape = self.cache_shape(batch)
+        return make_cache(self.kind, self.spec, shape=shape, dtype=model.dtype, device=model.device)
 
     def prepare(self, cache: KVCache, plan: PassPlan, *, text: TextKeysValues) -> PassContext:
         """What all passes over the plan's frames share: positions, text, and the sink put where they expect it."""
@@ -80,8 +91,9 @@ class CachedPasses:
 
     def _context(self, cache: KVCache, plan: PassPlan, text: TextKeysValues) -> PassContext:
         rope = self._rotations.at(range(plan.first_frame, plan.end_frame))
-        fused = None if self._hot is None else self._hot.inputs(cache, plan, rope=rope)
-        return PassContext(rope, text, CachedAttention(cache, plan, self.kernel), self.kernel, fused)
+        near = None if self._heads is None else self._heads.of(cache, plan)
+        fused = None if self._hot is None else self._hot.inputs(cache, plan, rope=rope, near=near)
+        return PassContext(rope, text, CachedAttention(cache, plan, self.kernel, near), self.kernel, fused)
 
     def run(self, latents_BFCHW: Tensor, *, time: TimeEmbedding, context: PassContext) -> Tensor:
         """One pass of what `prepare` gave: the network's output [B, F, out_channels, H, W]."""
@@ -111,8 +123,11 @@ class CachedPasses:
 
     def embed_timestep(self, timestep: float) -> TimeEmbedding:
         """A timestep that all frames of a pass share."""
-        shared = torch.full((1, 1), timestep, dtype=torch.float32, device=self.transformer.device)
-        time = self.transformer.embed_time(shared)
+        return self.embed_timesteps(torch.full((1, 1), timestep, dtype=torch.float32, device=self.transformer.device))
+
+    def embed_timesteps(self, timesteps_BF: Tensor) -> TimeEmbedding:
+        """One for each frame of a pass, or one for all."""
+        time = self.transformer.embed_time(timesteps_BF)
         return time if self._hot is None else self._hot.bake(time)
 
     def turn(self, keys: Tensor, shift: int) -> Tensor:

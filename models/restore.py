@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from cache.replay import ReplayPlan, plan_replay
+from cache.replay import ReplayPass, ReplayPlan, plan_replay
 from cache.snapshot import put_snapshot
 from models.errors import RestoreError
 from models.journal import Event, PromptEvent, TakeEvent, Timeline, adapters_at, changes
@@ -111,7 +111,11 @@ def _from_latents(
     for item in plan.passes:
         known = events if item.event is None else events[: item.event + 1]
         put_text(parts, stream, events=known, block=item.block)
-        parts.rebuild(stream.cache, item.plan, frames=scene.frames, text=stream.text)
+        context = scene.context(item)
+        if context is None:
+            parts.rebuild(stream.cache, item.plan, frames=scene.frames, text=stream.text)
+        else:
+            parts.repeat_last_pass(stream.cache, item.plan, context=context, text=stream.text)
     held = stream.history.maxlen or 0
     for block in range(max(plan.scene_start, stream.next_block - held), stream.next_block):
         stream.history.append(scene.block(block))
@@ -129,7 +133,16 @@ class _SceneLatents:
 
     def block(self, block: int) -> Tensor:
         parts = self._parts
-        return read_block(self._latents, block, shape=parts.block_shape).to(parts.device, parts.latent_dtype)
+        record = read_block(self._latents, block, shape=parts.block_shape)
+        return record.latents.to(parts.device, parts.latent_dtype)
+
+    def context(self, item: ReplayPass) -> Tensor | None:
+        """What the last pass of a block was given, where that pass is the one to be run again."""
+        parts = self._parts
+        if item.event is not None or not parts.reuses_last_pass:
+            return None
+        found = read_block(self._latents, item.block, shape=parts.block_shape).context
+        return None if found is None else found.to(parts.device, parts.latent_dtype)
 
     def frames(self, first: int, count: int) -> Tensor:
         """[1, count, C, H, W]"""

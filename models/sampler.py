@@ -5,7 +5,7 @@ cache, no text, no stream. Formulas: longlive-spec 3.1; the preconditioning of `
 2022, table 1) for this interpolant.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ class Schedule:
 
     sigmas: tuple[float, ...]
     context_timestep: float
+    staggered: tuple[tuple[float, ...], ...] = ()
+    """Each step's level for each latent frame of a block, where they differ; `sigmas` are then the last frame's."""
 
     @property
     def timesteps(self) -> tuple[float, ...]:
@@ -30,10 +32,21 @@ class Schedule:
         return len(self.sigmas)
 
 
-def make_schedule(config: SamplerConfig) -> Schedule:
-    """Warp the nominal steps: sigma' = shift sigma / (1 + (shift - 1) sigma)."""
-    sigmas = (step / TRAINING_TIMESTEPS for step in config.steps)
-    return Schedule(tuple(shift_sigma(sigma, config.shift) for sigma in sigmas), config.context_timestep)
+def make_schedule(config: SamplerConfig, *, frames: int = 1) -> Schedule:
+    """Warp the nominal steps: sigma' = shift sigma / (1 + (shift - 1) sigma).
+
+    With `stagger`, frame f of F is at step (1 - stagger (F - 1 - f) / F) of the nominal one, from the second step on:
+    the first begins with noise alone. (Sun et al. 2025, AR-Diffusion, have timesteps that never fall along a video.)
+    """
+    sigmas = tuple(shift_sigma(step / TRAINING_TIMESTEPS, config.shift) for step in config.steps)
+    if not config.stagger:
+        return Schedule(sigmas, config.context_timestep)
+    behind = [1 - config.stagger * (frames - 1 - frame) / frames for frame in range(frames)]
+    later = (
+        tuple(shift_sigma(share * step / TRAINING_TIMESTEPS, config.shift) for share in behind)
+        for step in config.steps[1:]
+    )
+    return Schedule(sigmas, config.context_timestep, (sigmas[:1] * frames, *later))
 
 
 def shift_sigma(sigma: float, shift: float) -> float:
@@ -78,6 +91,7 @@ def denoise_block(
     *,
     renoise: Callable[[int], Tensor],
     interrupted: Callable[[], bool],
+    levels: Sequence[float | Tensor] | None = None,
 ) -> Tensor | None:
     """Denoise one block from pure noise; None if `interrupted()` became true before a pass.
 
@@ -86,15 +100,17 @@ def denoise_block(
         noise: where the block begins, at the first (largest) sigma.
         renoise: the number of the step just done -> fresh noise for the next one.
         interrupted: asked before every pass; nothing that was done so far is kept.
+        levels: each step's sigma, where frames have their own ([1, F, 1, 1, 1]); None: the schedule's.
     """
     x0 = noise
     noisy = noise
+    levels = schedule.sigmas if levels is None else levels
     for step in range(schedule.steps):
         if interrupted():
             return None
         x0 = predict(noisy, step)
         if step + 1 < schedule.steps:
-            noisy = add_noise(x0, renoise(step), schedule.sigmas[step + 1])
+            noisy = add_noise(x0, renoise(step), levels[step + 1])
     return x0
 
 

@@ -35,6 +35,8 @@ class Speed:
     """Pictures of the decoder with their channels side by side."""
     graphs: Switch = "auto"
     """Passes of a full window recorded as CUDA graphs; `auto` is off."""
+    decode_stream: Switch = "auto"
+    """Blocks decoded on a CUDA stream of their own, beside their clean pass: the same bits."""
     tuning_dir: Path | None = None
     """Where what was measured and compiled is kept for later starts; None: nowhere."""
     backend: str = "inductor"
@@ -49,6 +51,7 @@ class Chosen:
     compile: bool
     channels_last: bool
     graphs: bool
+    decode_stream: bool
     ops: Ops
     backend: str
 
@@ -69,21 +72,6 @@ class Chosen:
         return facts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lossy:
-    """Changes of the computation that make it quicker and its pictures others. All off by default."""
-
-    steps: tuple[int, ...] = ()
-    """Denoising steps in place of the preset's."""
-    window_frames: int | None = None
-    """Latent frames that attention sees, in place of the preset's."""
-
-    def describe(self) -> Mapping[str, str]:
-        """For the fingerprint: empty where nothing is changed."""
-        facts = {"steps": " ".join(map(str, self.steps)), "window": str(self.window_frames or "")}
-        return {name: value for name, value in facts.items() if value}
-
-
 class SpeedSettings(Protocol):
     """The settings of the service that are about fast paths, from whichever side they come."""
 
@@ -96,11 +84,9 @@ class SpeedSettings(Protocol):
     @property
     def graphs(self) -> str: ...
     @property
+    def decode_stream(self) -> str: ...
+    @property
     def tuning_dir(self) -> Path | str | None: ...
-    @property
-    def steps(self) -> tuple[int, ...]: ...
-    @property
-    def window_frames(self) -> int | None: ...
 
 
 def speed_of(settings: SpeedSettings) -> Speed:
@@ -110,17 +96,14 @@ def speed_of(settings: SpeedSettings) -> Speed:
         compile=cast(Switch, settings.compile),
         channels_last=cast(Switch, settings.channels_last),
         graphs=cast(Switch, settings.graphs),
+        decode_stream=cast(Switch, settings.decode_stream),
         tuning_dir=Path(settings.tuning_dir) if settings.tuning_dir is not None else None,
     )
 
 
-def lossy_of(settings: SpeedSettings) -> Lossy:
-    return Lossy(steps=settings.steps, window_frames=settings.window_frames)
-
-
 def choose(speed: Speed, *, device: torch.device, window: WindowSpec) -> Chosen:
     """Raises ConfigError for what cannot be done on the device."""
-    for name in ("fused", "compile", "channels_last", "graphs"):
+    for name in ("fused", "compile", "channels_last", "graphs", "decode_stream"):
         value = getattr(speed, name)
         if value not in SWITCHES:
             raise ConfigError(f"{name} must be one of {', '.join(SWITCHES)}, not {value!r}", field=name)
@@ -130,8 +113,9 @@ def choose(speed: Speed, *, device: torch.device, window: WindowSpec) -> Chosen:
     if compiled and window.window_frames is None:
         message = "compile needs a window that is bounded: without one every block has shapes of its own"
         raise ConfigError(message, field="compile")
-    if speed.graphs == "on" and not cuda:
-        raise ConfigError(f"graphs need a CUDA device, not {device}", field="graphs")
+    for name in ("graphs", "decode_stream"):
+        if getattr(speed, name) == "on" and not cuda:
+            raise ConfigError(f"{name} needs a CUDA device, not {device}", field=name)
     if speed.fused == "on" and cuda and not _has("triton"):
         raise ConfigError("fused needs the package triton on a CUDA device", field="fused")
     return Chosen(
@@ -139,6 +123,7 @@ def choose(speed: Speed, *, device: torch.device, window: WindowSpec) -> Chosen:
         compile=compiled,
         channels_last=_switch(speed.channels_last, cuda),
         graphs=speed.graphs == "on",
+        decode_stream=_switch(speed.decode_stream, cuda),
         ops=_ops(fused, cuda=cuda),
         backend=speed.backend,
     )

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal, NamedTuple, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class StageTimer:
 
 
 class LatentSource(Protocol):
-    """Finished blocks [F, C, H, W] by number: a list, a dictionary, or a store that reads them from disk."""
+    """Finished blocks by number, as `Block.kept` gives them: a list, a dictionary, or a store that reads from disk."""
 
     def __getitem__(self, block: int, /) -> Tensor: ...
 
@@ -85,11 +85,18 @@ class Block:
     latents: Tensor
     """[F, C, H, W] in the dtype they are stored in, which is what everything after was computed from."""
     frames: RGB24
+    context: Tensor | None = None
+    """What the last pass was given, likewise, where its keys and values are the block's; None after a clean pass."""
     started: tuple[str, ...]
     """Ids of the prompt changes whose first block this is."""
     completed: tuple[str, ...]
     """Ids of the prompt changes whose target this block is the first to be made under in full."""
     timings: StageTimings
+
+    @property
+    def kept(self) -> Tensor:
+        """What has to be kept of it for a restore: the latents, and behind them the context where there is one."""
+        return self.latents if self.context is None else torch.cat((self.latents, self.context))
 
     @property
     def frames_sha256(self) -> str:
@@ -193,16 +200,26 @@ class Stream:
         return held[offset : offset + count][None]
 
 
-def read_block(latents: LatentSource, block: int, *, shape: tuple[int, ...]) -> Tensor:
+class BlockRecord(NamedTuple):
+    """What was kept of a block: its latents [F, C, H, W], and the context of `Block` where there is one."""
+
+    latents: Tensor
+    context: Tensor | None
+
+
+def read_block(latents: LatentSource, block: int, *, shape: tuple[int, ...]) -> BlockRecord:
     """One block's latents. Raises RestoreError naming the block where they are missing or misshapen."""
     try:
         found = latents[block]
     except (KeyError, IndexError):
         raise RestoreError(f"latents of block {block} are needed and missing", field="latents") from None
+    frames, *rest = shape
+    if tuple(found.shape) == (2 * frames, *rest):
+        return BlockRecord(found[:frames], found[frames:])
     if tuple(found.shape) != shape:
         message = f"latents of block {block} must be of shape {shape}, not {tuple(found.shape)}"
         raise RestoreError(message, field="latents")
-    return found
+    return BlockRecord(found, None)
 
 
 Interrupted = Callable[[], bool]

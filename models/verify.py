@@ -167,8 +167,8 @@ def _recached(generator: Generator) -> Finding:
     tokens = len(frames) * parts.passes.cache_shape().tokens_per_frame
     apart = 0.0
     for layer, (keys, values) in enumerate(plain.made):
-        apart = max(apart, _apart(stream.cache.keys_LBNHD[layer, :, :tokens], keys))
-        apart = max(apart, _apart(stream.cache.values_LBNHD[layer, :, :tokens], values))
+        for held, expected in zip(stream.cache.first(layer, tokens=tokens), (keys, values), strict=True):
+            apart = max(apart, _apart(held, expected))
     generator.close(stream)
     return Finding("recache", apart, _limit(parts), _SHARE)
 
@@ -183,7 +183,7 @@ class _Take:
 
     @property
     def latents(self) -> list[Tensor]:
-        return [block.latents.cpu() for block in self.blocks]
+        return [block.kept.cpu() for block in self.blocks]
 
 
 def _make(generator: Generator, count: int) -> _Take:

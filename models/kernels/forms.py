@@ -31,11 +31,30 @@ class LayerMemory(NamedTuple):
     values_BTHD: Tensor
 
 
+class CodedMemory(NamedTuple):
+    """The same of a cache in eight bits (cache/int8.py)."""
+
+    key_codes_BTHD: Tensor
+    key_scales_BTH1: Tensor
+    value_codes_BTHD: Tensor
+    value_scales_BTH1: Tensor
+
+
+class Near(NamedTuple):
+    """One layer's heads that see less, the others, and the tokens that the former see: indices on the device."""
+
+    short_S: Tensor
+    long_H: Tensor
+    tokens_T: Tensor
+
+
 class FusedInputs(NamedTuple):
     """What all passes of one plan share, beside the text."""
 
     turn: Turn
-    layers: tuple[LayerMemory, ...]
+    layers: tuple[LayerMemory | CodedMemory, ...]
+    near: tuple[Near, ...] | None = None
+    """Of each layer; None where all heads see all there is."""
 
 
 class Ops(Protocol):
@@ -62,9 +81,7 @@ class Ops(Protocol):
         """The tanh form of GELU."""
         ...
 
-    def store(
-        self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float
-    ) -> Tensor:
+    def store(self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float) -> Tensor:
         """Norm and turn queries and keys; keys and values go to the cache. Returns the queries [B, N, H, D]."""
         ...
 
@@ -90,9 +107,7 @@ class PlainOps:
     def gelu(self, x_BNC: Tensor) -> Tensor:
         return F.gelu(x_BNC, approximate="tanh")
 
-    def store(
-        self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float
-    ) -> Tensor:
+    def store(self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float) -> Tensor:
         q, k, v = qkv_BN3C.unbind(2)
         query, key = norms_2C.unbind(0)
         heads = memory.keys_BTHD.shape[-2]

@@ -45,6 +45,7 @@ class ApiState:
             self._gauges,
             lambda: {str(kind): count for kind, count in self.worker.losses.items()},
             build={"version": installed_version()},
+            engine=self._engine_labels,
         )
         services.metrics.registry.register(readings)
 
@@ -56,6 +57,13 @@ class ApiState:
         await self.worker.drain()
         await self.hubs.settle(self.config.close_timeout)
         await self.connections.end_all(self.config.close_timeout)
+
+    def _engine_labels(self) -> dict[str, str]:
+        facts = self.worker.facts
+        if facts is None:
+            return {}
+        named = {"model": facts.preset, "device": facts.device, "dtype": facts.dtype, "attention": facts.attention}
+        return named | {"numerics": facts.fingerprint}
 
     def _gauges(self) -> dict[str, tuple[str, float]]:
         worker, facts = self.worker, self.worker.facts

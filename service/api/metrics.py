@@ -175,6 +175,7 @@ class Readings(Collector):
         gauges: a name, what it is, and its value now.
         restarts: how often the worker was lost, by reason.
         build: labels of `build_info`.
+        engine: labels of `engine_info`; none while there is no engine.
     """
 
     def __init__(
@@ -183,15 +184,22 @@ class Readings(Collector):
         restarts: Callable[[], Mapping[str, int]],
         *,
         build: dict[str, str],
+        engine: Callable[[], Mapping[str, str]],
     ) -> None:
         self._gauges = gauges
         self._restarts = restarts
         self._build = build
+        self._engine = engine
 
     def collect(self) -> Iterator[Metric]:
         build = GaugeMetricFamily(f"{PREFIX}_build_info", "This program.", labels=list(self._build))
         build.add_metric(list(self._build.values()), 1)
         yield build
+        labels = self._engine()
+        if labels:
+            engine = GaugeMetricFamily(f"{PREFIX}_engine_info", "What computes.", labels=list(labels))
+            engine.add_metric(list(labels.values()), 1)
+            yield engine
         restarts = CounterMetricFamily(
             f"{PREFIX}_worker_restarts", "Workers that were lost and had to be replaced.", labels=["reason"]
         )

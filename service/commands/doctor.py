@@ -14,8 +14,9 @@ from tqdm import tqdm
 from models.adapters import parse_adapter
 from models.diagnosis import Check, diagnose
 from models.load import LoadOptions
+from models.lossy import lossy_of
 from models.presets import ModelFile
-from models.speed import lossy_of, speed_of
+from models.speed import speed_of
 from service.commands.failures import ExitCode
 from service.commands.options import DoctorOptions
 from service.commands.premises import premises

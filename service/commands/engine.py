@@ -11,7 +11,8 @@ from models.adapters import parse_adapter
 from models.generator import Generator
 from models.load import LoadOptions
 from models.load import load_engine as load
-from models.speed import lossy_of, speed_of
+from models.lossy import lossy_of
+from models.speed import speed_of
 from service.config import load_config, model_folder
 
 

@@ -17,7 +17,10 @@ Options = TypeVar("Options")
 OPENING_NOTE = (
     "note: the models were not trained to go on from a picture they did not make; what comes next may drift off"
 )
-FAST_PATHS = ("fused", "compile", "channels_last", "graphs", "tuning_dir", "steps", "window_frames")
+FAST_PATHS = (
+    *("fused", "compile", "channels_last", "graphs", "decode_stream", "tuning_dir", "steps", "window_frames"),
+    *("reuse_last_pass", "kv_cache", "short_heads", "short_window", "stagger"),
+)
 """Names of settings (`service/config/speed.py`), which is not read here: it would make every command start slower."""
 TIME = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m)?")
 SECONDS_IN = {"ms": 0.001, "s": 1.0, "m": 60.0}

@@ -51,7 +51,7 @@ def run_record(options: RecordOptions) -> None:
             VideoWriter(unfinished, width=record.width, height=record.height, fps=record.fps, comment=comment) as film,
             tqdm(total=len(shown), unit="chunk", file=sys.stderr, dynamic_ncols=True, disable=None) as bar,
         ):
-            made = decode_runs(engine.parts.decoder, runs, read=_reader(stored))
+            made = decode_runs(engine.parts.decoder, runs, read=chunk_reader(stored, frames=engine.preset.block_frames))
             for chunk, pictures in (one for one in made if one[0].sequence in shown):
                 film.chapter(titles[chunk.sequence])
                 film.append(pictures)
@@ -108,11 +108,13 @@ def _decode(decoder: StreamDecoder, latents: Tensor, *, state: DecoderState) -> 
     return to_rgb24(torch.cat(pixels)), state
 
 
-def _reader(stored: StoredLatents) -> ReadChunk:
+def chunk_reader(stored: StoredLatents, *, frames: int) -> ReadChunk:
+    """The finished latents of chunks, `frames` each: what may lie behind them is for replays only."""
+
     def read(sequence: int) -> Tensor:
         latents = stored.chunk(sequence)
         if latents is None:
             raise LatentsMissing(f"the latents of chunk {sequence} of session {stored.session} are not there")
-        return latents
+        return latents[:frames]
 
     return read

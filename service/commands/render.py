@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import typer
-from torch import Tensor
 
 from client.recording import tell
 from client.video import VideoWriter
@@ -25,11 +24,10 @@ from models.vae import RGB24
 from service.commands.chapters import titles_of
 from service.commands.engine import load_options
 from service.commands.options import OptionError, RenderOptions
-from service.commands.record import decode_runs, runs_of
+from service.commands.record import chunk_reader, decode_runs, runs_of
 from service.commands.stored import CourseLatents, StoredLatents, folder_of
 from service.media import provenance
 from service.store.document import SessionDocument, read_document
-from service.store.failures import LatentsMissing
 
 _NICE = 10
 _TRAINING_STEPS = 1000
@@ -119,13 +117,7 @@ def write(
 
 def decoded(engine: Generator, document: SessionDocument, *, stored: StoredLatents) -> Iterator[RGB24]:
     """The stored latents of the video as it stands, as pictures. Raises LatentsMissing."""
-
-    def read(sequence: int) -> Tensor:
-        latents = stored.chunk(sequence)
-        if latents is None:
-            raise LatentsMissing(f"the latents of chunk {sequence} of session {stored.session} are not there")
-        return latents
-
+    read = chunk_reader(stored, frames=engine.preset.block_frames)
     for _, pictures in decode_runs(engine.parts.decoder, runs_of(document, "final"), read=read):
         yield pictures
 

@@ -135,7 +135,7 @@ def compare(engine: Generator, document: SessionDocument, *, stored: StoredLaten
         blocks = _blocks(engine, run, CourseLatents(made, stored))
         for chunk in run.chunks:
             block = next(blocks, None)
-            latents = block.latents.cpu() if block is not None and same else stored.chunk(chunk.sequence)
+            latents = block.kept.cpu() if block is not None and same else stored.chunk(chunk.sequence)
             _put(made, chunk.block, latents=latents)
             yield Compared(chunk, _verdict(chunk, block, same=same), block)
 

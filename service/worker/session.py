@@ -254,7 +254,7 @@ class Session:
         sequence, pts, frames = self._next_sequence, self.position, len(block.frames)
         self._pace.made(frames / self._facts.fps)
         self.history.append(sequence, frames=frames, event_ids=active)
-        self.latents.keep(sequence, block.latents)
+        self.latents.keep(sequence, block.kept)
         self.guard.accept(block.latents)
         self.interruptions = 0
         self._credits -= 1

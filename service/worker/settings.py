@@ -40,9 +40,15 @@ class LoadSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     compile: str = "auto"
     channels_last: str = "auto"
     graphs: str = "auto"
+    decode_stream: str = "auto"
     tuning_dir: str | None = None
     steps: tuple[int, ...] = ()
     window_frames: int | None = None
+    reuse_last_pass: bool = False
+    kv_cache: str = "full"
+    short_heads: int = 0
+    short_window: int | None = None
+    stagger: float = 0.0
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,9 +16,10 @@ from models.attention import Kernel
 from models.errors import EngineError
 from models.journal import MAX_PROMPT_CHARACTERS, WeightedPrompt
 from models.load import LoadOptions
+from models.lossy import lossy_of
 from models.presets import Decoder
 from models.quantize import Quantize
-from models.speed import lossy_of, speed_of
+from models.speed import speed_of
 from service.ipc import Facts, MemoryPlan
 from service.worker.engine import EngineBlock, LoadedEngine, Loader
 from service.worker.heartbeat import device_uuid, resident_bytes

@@ -51,7 +51,7 @@ def test_a_copy_does_not_change_with_the_cache() -> None:
     put_snapshot(cache, snapshot)
     assert torch.equal(cache.keys_LBNHD, filled(1).keys_LBNHD)
     cache.keys_LBNHD.zero_()
-    assert torch.equal(snapshot.keys_LBTHD, filled(1).keys_LBNHD), "nor when it was put back"
+    assert torch.equal(snapshot.slots[0], filled(1).keys_LBNHD), "nor when it was put back"
 
 
 def test_a_copy_holds_what_is_in_use_and_says_how_much() -> None:
@@ -60,7 +60,7 @@ def test_a_copy_holds_what_is_in_use_and_says_how_much() -> None:
     part = take_snapshot(filled(1), 4)
     token = SHAPE.layers * SHAPE.heads * SHAPE.head_dim * 4
     assert part.bytes == (2 * 4 + 3) * SHAPE.tokens_per_frame * token
-    tensors = (part.keys_LBTHD, part.values_LBTHD, part.sink_keys_LBTHD)
+    tensors = (*part.slots, *part.sink)
     assert sum(tensor.untyped_storage().nbytes() for tensor in tensors) == part.bytes, "no slot beyond is kept alive"
 
 

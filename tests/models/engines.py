@@ -107,7 +107,8 @@ class Take:
 
     @property
     def latents(self) -> list[torch.Tensor]:
-        return [block.latents for block in self.blocks]
+        """What is kept of each block for a restore."""
+        return [block.kept for block in self.blocks]
 
     @property
     def hashes(self) -> list[str]:

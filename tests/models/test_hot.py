@@ -141,7 +141,7 @@ def test_each_path_is_a_fingerprint_of_its_own() -> None:
 
 
 def test_what_cannot_be_on_a_cpu_is_refused() -> None:
-    with pytest.raises(ConfigError, match="graphs need a CUDA device") as caught:
+    with pytest.raises(ConfigError, match="graphs needs a CUDA device") as caught:
         engine(Speed(graphs="on"))
     assert caught.value.field == "graphs"
     with pytest.raises(ConfigError, match="fused must be one of auto, on, off, not 'yes'") as caught:

@@ -66,7 +66,7 @@ class Director:
         assert block is not None
         path = latent_path(self.store.folder, self.session, sequence=self.sequence)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_safetensors(path, {TENSOR: block.latents}, {})
+        write_safetensors(path, {TENSOR: block.kept}, {})
         row = ChunkRow(
             sequence=self.sequence,
             take=block.take,

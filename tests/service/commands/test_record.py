@@ -7,7 +7,7 @@ import pytest
 
 from models.generator import Generator
 from models.vae import frames_sha256
-from service.commands.record import _reader, decode_runs, runs_of, scene_starts
+from service.commands.record import chunk_reader, decode_runs, runs_of, scene_starts
 from service.commands.stored import Cut, StoredLatents, chunks_of_cut
 from service.latent_files import latent_path
 from service.store.failures import LatentsMissing
@@ -45,7 +45,7 @@ async def test_the_frames_are_those_that_were_made(store: SessionStore, cut: Cut
     director = await directed(store)
     document = await document_of(store, "s0")
     shown = {chunk.sequence for chunk in chunks_of_cut(document, cut)}
-    read = _reader(StoredLatents(store.folder, "s0"))
+    read = chunk_reader(StoredLatents(store.folder, "s0"), frames=ENGINE.preset.block_frames)
     decoded = {
         chunk.sequence: frames_sha256(frames)
         for chunk, frames in decode_runs(ENGINE.parts.decoder, runs_of(document, cut), read=read)
@@ -60,7 +60,7 @@ async def test_latents_that_are_gone_are_named(store: SessionStore) -> None:
     await directed(store)
     latent_path(store.folder, "s0", sequence=2).unlink()
     document = await document_of(store, "s0")
-    read = _reader(StoredLatents(store.folder, "s0"))
+    read = chunk_reader(StoredLatents(store.folder, "s0"), frames=ENGINE.preset.block_frames)
     with pytest.raises(LatentsMissing, match="chunk 2 of session s0"):
         list(decode_runs(ENGINE.parts.decoder, runs_of(document, "final"), read=read))
 

@@ -122,6 +122,10 @@ class FakeBlock:
     timings: FakeTimings = field(default_factory=FakeTimings)
 
     @property
+    def kept(self) -> torch.Tensor:
+        return self.latents
+
+    @property
     def frames_sha256(self) -> str:
         return hashlib.sha256(self.frames.tobytes()).hexdigest()
 
