@@ -18,7 +18,7 @@ from cache.window import WindowState
 from models.sampler import Schedule, add_noise
 from models.train.pool import BLOCK_FRAMES
 from models.train.prompts import Pairs, PromptSource
-from models.train.rollout import Rollout, RolloutModel
+from models.train.rollout import LastPass, Rollout, RolloutModel
 from models.train.scores import Stretch
 from models.train.world import choose
 
@@ -37,6 +37,8 @@ class CourseConfig:
     total_blocks: int = 3
     switches: bool = False
     """Whether every stream changes its prompt once, at the beginning of a chunk."""
+    reuse_last_pass: bool = False
+    """Whether streams go on from the keys and values of each block's last denoising pass, not of a clean pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +134,16 @@ class Course:
             noisy = add_noise(x0, self._noise(), sigmas[step])
         with torch.set_grad_enabled(gradients):
             made = rollout.exit_pass(noisy, sigmas[step])
-        rollout.finish(made)
+        rollout.finish(made, last=self._last_pass(made, noisy, step))
         return made, noisy
+
+    def _last_pass(self, made: Tensor, noisy: Tensor, step: int) -> LastPass | None:
+        """The pass that is kept of a block that was left at `step`: noise again, where it was left before the last."""
+        if not self.config.reuse_last_pass:
+            return None
+        sigma = self.schedule.sigmas[-1]
+        given = noisy if step + 1 == self.schedule.steps else add_noise(made.detach(), self._noise(), sigma)
+        return LastPass(given, sigma)
 
     def _noise(self) -> Tensor:
         transformer = self.model.transformer

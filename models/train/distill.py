@@ -29,6 +29,7 @@ from models.train.pool import BLOCK_FRAMES
 from models.train.prompts import PromptFiles, PromptSource, WorldPrompts
 from models.train.rows import TokenGrid
 from models.train.run import Stateful, Trainer, load_average
+from models.train.sampling import FOUR_STEPS
 from models.train.scores import StretchScorer
 from models.train.settings import StageConfig
 from models.train.shard import shard, whole
@@ -54,7 +55,9 @@ class DistillTrainer(Trainer):
         if self.config.preset == DEMO.name:
             super().load(saved)
             sizes = self.config.sizes
-            self.networks = of_bundle(self.bundle, (2 * sizes.rows, 2 * sizes.columns), shift=self.config.shift)
+            size = (2 * sizes.rows, 2 * sizes.columns)
+            steps = self.config.steps or FOUR_STEPS
+            self.networks = of_bundle(self.bundle, size, shift=self.config.shift, steps=steps)
         else:
             self.networks = of_preset(self.config, self.device)
 

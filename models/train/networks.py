@@ -4,7 +4,7 @@ The one place where a training stage meets presets; what it gives is the same ei
 knows nothing of losses.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -31,9 +31,11 @@ class Networks:
     shift: float
 
 
-def of_bundle(bundle: Bundle, size: tuple[int, int], *, shift: float) -> Networks:
+def of_bundle(
+    bundle: Bundle, size: tuple[int, int], *, shift: float, steps: tuple[int, ...] = FOUR_STEPS
+) -> Networks:
     """The demo model in training."""
-    schedule = make_schedule(SamplerConfig(steps=FOUR_STEPS, shift=shift))
+    schedule = make_schedule(SamplerConfig(steps=steps, shift=shift))
     return Networks(RolloutModel(bundle.transformer, size), bundle.text_encoder.requires_grad_(False), schedule, shift)
 
 
@@ -48,6 +50,6 @@ def of_preset(config: StageConfig, device: torch.device) -> Networks:
     return Networks(
         RolloutModel(pieces.transformer, (video.latent_height, video.latent_width), preset.window),
         pieces.text_encoder,
-        make_schedule(preset.sampler),
+        make_schedule(replace(preset.sampler, steps=config.steps or preset.sampler.steps)),
         preset.sampler.shift,
     )

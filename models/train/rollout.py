@@ -59,6 +59,14 @@ class RolloutModel:
     window: WindowSpec = field(default_factory=WindowSpec)
 
 
+@dataclass(frozen=True, slots=True)
+class LastPass:
+    """What the last denoising pass of a block is given, and its level."""
+
+    noisy: Tensor
+    sigma: float
+
+
 class Rollout:
     """A batch of streams that goes on block by block."""
 
@@ -96,13 +104,20 @@ class Rollout:
         return self._predict(noisy, sigma, own)
 
     @torch.no_grad()
-    def finish(self, latents: Tensor) -> Tensor:
-        """Take the next block's latents as final: round them, run the clean pass, go on. Returns them rounded."""
+    def finish(self, latents: Tensor, *, last: LastPass | None = None) -> Tensor:
+        """Take the next block's latents as final: round them, run the clean pass, go on. Returns them rounded.
+
+        Args:
+            last: the pass whose keys and values are kept in place of the clean pass's.
+        """
         rounded = latents.detach().to(self.latent_dtype).float()
         plan = self.window.plan_block()
         self.history.append(rounded)
         self.window = self.window.advance()
-        self._rebuild(plan)
+        if last is None:
+            self._rebuild(plan)
+        else:
+            self._repeat(plan, last)
         return rounded
 
     @torch.no_grad()
@@ -125,6 +140,13 @@ class Rollout:
     def _rebuild(self, plan: PassPlan) -> None:
         time = self.passes.embed_timestep(0.0)
         self.passes.rebuild(self.cache, plan, frames=self._frames, text=self.text, time=time)
+
+    def _repeat(self, plan: PassPlan, last: LastPass) -> None:
+        model = self.transformer
+        noisy = last.noisy.detach().to(self.latent_dtype).float()
+        given = model_input(model.config.prediction, noisy, last.sigma, getattr(model, "data_std", None))
+        time = self.passes.embed_timestep(TRAINING_TIMESTEPS * last.sigma)
+        self.passes.rebuild(self.cache, plan, frames=lambda *_: given, text=self.text, time=time)
 
     def _frames(self, first: int, count: int) -> Tensor:
         """Finished latents as the network is given them, from the remembered ones."""

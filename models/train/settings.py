@@ -74,7 +74,9 @@ class StageConfig:
     later_prompts: str = ""
     """What those change to, for streams that switch."""
     shift: float = 3.0
-    """Shift of the four sampling steps of sample sheets."""
+    """Shift of the sampling steps of streams and sample sheets."""
+    steps: tuple[int, ...] = ()
+    """Nominal sampling steps of self-made streams; empty for the preset's, which are four for the demo."""
     sizes: DemoSizes = field(default_factory=DemoSizes)
     pool: PoolConfig = field(default_factory=PoolConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
