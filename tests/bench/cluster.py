@@ -1,9 +1,9 @@
 """The service on Ray, on this machine: `python -m tests.bench.cluster`.
 
 Two workers as actors with a small model, two API replicas under Ray Serve, Postgres; eight sessions over both. A worker
-is killed, one more is added, and an API replica is killed. Invariants it holds: every session goes on, no frame is
-lost, and every hash is that of the same session undisturbed; new sessions use the new worker. The last line is one JSON
-document.
+is killed, one more is added, and an API replica is killed. Invariants it holds: every session goes on, no frame and no
+prompt that waits for its second is lost, and every hash is that of the same session undisturbed; new sessions use the
+new worker. The last line is one JSON document.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from service.cluster.directory import directory
 from service.cluster.runtime import NAMESPACE, actor_names, named_actor
 from service.config import ServiceConfig, load_config
 from tests.bench.deployment import HANG, ROOT, SETTINGS, free_port, is_ready
-from tests.bench.directed import Watched, watch
+from tests.bench.directed import SCHEDULE, Watched, watch
 from tests.bench.rolling import LONGEST, compare
 from tests.service.api.running import MEMORY
 from tests.service.store.postgres import postgres
@@ -113,7 +113,7 @@ async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
     """What happened, step by step."""
     told: dict[str, Any] = {}
     names = await until_workers(config, 2)
-    everyone = [Watched(seed) for seed in range(sessions)]
+    everyone = [Watched(seed, schedule=SCHEDULE) for seed in range(sessions)]
     watching = [asyncio.create_task(watch(one, config.port, seconds=LONGEST)) for one in everyone]
     await asyncio.gather(*(one.more(2) for one in everyone))
     told["spread"] = sorted((await spread(names)).values())
@@ -124,7 +124,7 @@ async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
     told["after_worker_killed"] = sum((await spread(names)).values())
     await directory(config).set_least.remote(3)
     names = await until_workers(config, 3)
-    newcomers = [Watched(100 + number) for number in range(4)]
+    newcomers = [Watched(100 + number, schedule=SCHEDULE) for number in range(4)]
     watching += [asyncio.create_task(watch(one, config.port, seconds=LONGEST)) for one in newcomers]
     await asyncio.gather(*(one.more(2) for one in newcomers))
     told["used_when_added"] = (await spread(names))[names[-1]]
@@ -141,6 +141,8 @@ async def disturbed(config: ServiceConfig, *, sessions: int) -> dict[str, Any]:
     told["worker_restarts"] = sum(one.worker_restarts for one in everyone)
     told["blocks"] = sum(len(one.video) for one in everyone)
     told["missing"] = sum(one.missing + one.gaps for one in everyone)
+    told["prompts_lost"] = sum(one.prompts_lost for one in everyone)
+    told["prompts"] = sum(switch.applied_at is not None for one in everyone for switch in one.switches)
     told["different"] = await compare(everyone, config.port)
     return told
 
@@ -174,9 +176,9 @@ def run(sessions: int) -> dict[str, Any]:
 def right(figures: dict[str, Any], *, sessions: int) -> bool:
     """What the figures of a run have to be."""
     spread_over_both = len(figures["spread"]) == 2 and min(figures["spread"]) > 0
-    counts = (figures["after_worker_killed"], figures["different"], figures["missing"])
+    counts = (figures["after_worker_killed"], figures["different"], figures["missing"], figures["prompts_lost"])
     moved = figures["worker_restarts"] > 0 and figures["resumed"] > 0 and figures["used_when_added"] > 0
-    return spread_over_both and moved and counts == (sessions, 0, 0)
+    return spread_over_both and moved and counts == (sessions, 0, 0, 0)
 
 
 def main() -> None:

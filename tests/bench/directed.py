@@ -5,11 +5,14 @@ was taken back taken out; blocks are contiguous; the same session undisturbed is
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from client.chunk import Chunk
 from client.client import Session, connect
 from client.connection import ClientOptions
 from client.requests import Media
+from client.switch import Switch
+from service.protocol.client import PromptMode
 from tests.bench.deployment import HANG
 
 OPTIONS = ClientOptions(
@@ -21,6 +24,23 @@ OPTIONS = ClientOptions(
     buffer_chunks=64,
     notices=10_000,
 )
+
+
+FEW = replace(OPTIONS, buffer_chunks=2)
+"""Of a session that is made as fast as it is taken: so little is made before all of its prompts are there."""
+SCHEDULE: tuple[tuple[float, PromptMode], ...] = (
+    (9.0, "recache"),
+    (12.0, "cut"),
+    (13.5, "flush"),
+    (18.0, "keep"),
+    (24.0, "recache"),
+    (30.0, "flush"),
+    (37.5, "cut"),
+    (45.0, "recache"),
+    (60.0, "keep"),
+    (75.0, "recache"),
+)
+"""Seconds of the video and ways of changing it: prompts that are given at the start and wait for their block."""
 
 
 @dataclass(slots=True)
@@ -39,14 +59,26 @@ class Watched:
     gaps: int = 0
     """Chunks whose block does not follow what came before."""
     done: str = ""
+    seconds: float = 0.0
+    """Of the video, at which the newest block begins."""
     session: Session | None = None
+    schedule: tuple[tuple[float, PromptMode], ...] = ()
+    switches: list[Switch] = field(default_factory=list)
 
-    def take(self, sequence: int, block: int, sha256: str) -> None:
+    @property
+    def prompts_lost(self) -> int:
+        """Whose block has come, and that were not told to have taken effect."""
+        due = [switch for (at, _), switch in zip(self.schedule, self.switches, strict=False) if at <= self.seconds]
+        return sum(switch.applied_at is None for switch in due)
+
+    def take(self, chunk: Chunk) -> None:
+        block, sequence = chunk.metadata.block, chunk.sequence
         if block > len(self.video) or (self.numbers and sequence <= self.numbers[-1]):
             self.gaps += 1
         del self.video[block:]
-        self.video.append(sha256)
+        self.video.append(chunk.frames_sha256)
         self.numbers.append(sequence)
+        self.seconds = chunk.metadata.pts
         self.came.set()
 
     async def more(self, chunks: int) -> None:
@@ -60,7 +92,7 @@ class Watched:
 
 async def watch(watched: Watched, port: int, *, seconds: float, pacing: str = "realtime") -> Watched:
     """From its start to its end, over whatever connections it takes."""
-    async with connect(f"ws://127.0.0.1:{port}", OPTIONS) as session:
+    async with connect(f"ws://127.0.0.1:{port}", OPTIONS if pacing == "realtime" else FEW) as session:
         watched.session = session
         info = await session.start(
             "a red ball in a meadow",
@@ -71,8 +103,10 @@ async def watch(watched: Watched, port: int, *, seconds: float, pacing: str = "r
             max_seconds=seconds,
         )
         watched.session_id = info.session_id
+        for at, mode in watched.schedule:
+            watched.switches.append(await session.prompt(f"a blue ball at second {at:g}", mode=mode, at=at))
         async for chunk in session:
-            watched.take(chunk.sequence, chunk.metadata.block, chunk.frames_sha256)
+            watched.take(chunk)
         assert session.done is not None
         watched.missing, watched.duplicated = session.missing, session.duplicated
         watched.lost = session.notices.reconnects

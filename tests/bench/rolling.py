@@ -2,8 +2,8 @@
 
 Two servers on one Postgres store behind one address, four live sessions and a queue of jobs; one server after the other
 is told to end and started again. Invariants it holds: a server that is told to end does so with code 0; no frame of a
-session is lost, and every hash is that of the same session undisturbed; every job that was accepted is done. The last
-line is one JSON document.
+session and no prompt that waits for its second is lost, and every hash is that of the same session undisturbed; every
+job that was accepted is done. The last line is one JSON document.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.bench.deployment import Server, deployed
-from tests.bench.directed import Watched, watch
+from tests.bench.directed import SCHEDULE, Watched, watch
 from tests.bench.queueing import Queueing
 from tests.service.api.running import MEMORY
 from tests.service.store.postgres import postgres
@@ -41,8 +41,9 @@ async def run(times: int, *, sessions: int = 4, count: int = 2, jobs: bool = Tru
     with servers_on_one_store(count) as servers:
         async with deployed(servers) as address:
             queueing = Queueing(address.port)
-            asking = [asyncio.create_task(queueing.run())] if jobs else []
-            everyone = [Watched(seed) for seed in range(sessions)]
+            over = asyncio.Event()
+            asking = [asyncio.create_task(queueing.run(over))] if jobs else []
+            everyone = [Watched(seed, schedule=SCHEDULE) for seed in range(sessions)]
             watching = [asyncio.create_task(watch(one, address.port, seconds=LONGEST)) for one in everyone]
             await asyncio.gather(*(one.more(2) for one in everyone))
             for number in range(times):
@@ -53,9 +54,8 @@ async def run(times: int, *, sessions: int = 4, count: int = 2, jobs: bool = Tru
                 assert one.session is not None
                 await one.session.stop()
             await asyncio.gather(*watching)
-            for task in asking:
-                task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            over.set()
+            await asyncio.gather(*asking)
             await queueing.settle()
             different = await compare(everyone, address.port)
         exits = [code for server in servers for code in server.exits[:-1]]
@@ -67,6 +67,7 @@ async def run(times: int, *, sessions: int = 4, count: int = 2, jobs: bool = Tru
         "reconnected": sum(one.lost for one in everyone),
         "different": different,
         "missing": sum(one.missing + one.gaps for one in everyone),
+        "prompts_lost": sum(one.prompts_lost for one in everyone),
         "exits": sorted(set(exits)),
         "jobs": len(queueing.accepted),
         "jobs_failed": queueing.failed,
@@ -86,14 +87,15 @@ async def compare(everyone: list[Watched], port: int) -> int:
     """Blocks that are not as in the same session, undisturbed."""
     different = 0
     for one in everyone:
-        alone = await watch(Watched(one.seed), port, seconds=len(one.video) * 0.75 + 1.0, pacing="none")
+        alone = Watched(one.seed, schedule=one.schedule)
+        await watch(alone, port, seconds=one.seconds + 1.75, pacing="none")
         pairs = zip(one.video, alone.video, strict=False)
         different += sum(mine != theirs for mine, theirs in pairs) + max(0, len(one.video) - len(alone.video))
     return different
 
 
 def right(figures: dict[str, object]) -> bool:
-    wrong = ("different", "missing", "jobs_failed", "answers_wrong")
+    wrong = ("different", "missing", "prompts_lost", "jobs_failed", "answers_wrong")
     return not any(figures[name] for name in wrong) and figures["exits"] == [0]
 
 

@@ -62,10 +62,11 @@ async def run(seconds: float, *, sessions: int = 4) -> dict[str, object]:
         async with deployed([server]) as address:
             queueing = Queueing(address.port)
             until = time.monotonic() + seconds
+            over = asyncio.Event()
+            asking = asyncio.create_task(queueing.run(over))
             background = [
                 asyncio.create_task(memory.watch(server)),
                 asyncio.create_task(drop(address, story, PACE)),
-                asyncio.create_task(queueing.run()),
             ]
             directing = [
                 direct(address, story, PACE, draw=random.Random(number), until=until) for number in range(sessions)
@@ -74,6 +75,8 @@ async def run(seconds: float, *, sessions: int = 4) -> dict[str, object]:
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            over.set()
+            await asking
     return {
         "minutes": round(seconds / 60, 1),
         "sessions": len(story.sessions),
