@@ -22,6 +22,7 @@ from models.generator import Generator
 from models.journal import WeightedPrompt
 from models.stream import Block, Stream
 from service.commands.bench_compare import bars, compare, read_document
+from service.commands.bench_profile import outside_products
 from service.commands.bench_rates import PowerMeter, matrix_flops
 from service.commands.engine import load_engine
 from service.commands.loopback import Loopback
@@ -92,6 +93,8 @@ class BenchReport:
     matrix_flops: float
     """The same of a large matrix product on this device, in this run."""
     matrix_share: float
+    outside_products: float
+    """Share of a block's time that is not spent in matrix products."""
     first_chunk_ms: float
     """From starting a stream to its first chunk sent: the median of `first_chunks`."""
     first_chunks: StageFigures
@@ -213,10 +216,11 @@ def measure(generator: Generator, options: BenchOptions, *, load_seconds: float 
             run.block()
         meter, frames_before, begun = PowerMeter(device), run.frames, time.perf_counter()
         costs = [run.block() for _ in range(options.blocks)]
+        frames = run.frames - frames_before
         elapsed, watts = time.perf_counter() - begun, meter.watts()
+        outside = outside_products(run.block, device)
         resident = run.resident_streams()
         run.close()
-    frames = run.frames - frames_before
     passes = statistics.median(cost.passes for cost in costs) / 1000
     rate = matrix_flops(device, generator.parts.dtype)
     reached = block_flops(preset) / passes
@@ -235,6 +239,7 @@ def measure(generator: Generator, options: BenchOptions, *, load_seconds: float 
         transformer_flops=reached,
         matrix_flops=rate,
         matrix_share=round(reached / rate, 3),
+        outside_products=round(outside, 3),
         first_chunk_ms=round(statistics.median(firsts), 1),
         first_chunks=figures(firsts),
         switches=figures(cost.delivered for cost in costs if cost.recache > 0),
@@ -291,7 +296,8 @@ def table_of(report: BenchReport) -> str:
         f"{report.blocks_per_second:.2f} blocks/s, {report.frames_per_second:.1f} frames/s "
         f"({report.realtime:.1f} x real time), first chunk after {report.first_chunk_ms:.0f} ms",
         f"transformer alone {report.transformer_frames_per_second:.1f} frames/s, "
-        f"{report.transformer_flops / 1e12:.3f} TFLOP/s: {report.matrix_share:.0%} of what a matrix product reaches",
+        f"{report.transformer_flops / 1e12:.3f} TFLOP/s: {report.matrix_share:.0%} of what a matrix product reaches; "
+        f"{report.outside_products:.0%} of a block's time is outside matrix products",
         f"a new prompt's chunk after {report.switches.median_ms:.0f} ms; memory for {report.resident_streams} streams"
         + ("" if report.watts is None else f"; {report.watts:.0f} W"),
         f"loaded in {report.load_seconds:.1f} s, at most {report.peak_bytes / 2**30:.2f} GiB of memory",

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent.parent
 def test_last_line_is_the_document() -> None:
     command = [sys.executable, "-m", "service", "bench", "--random-weights", "--json"]
     sizes = ["--blocks", "5", "--warmup", "2", "--switch-every", "3"]
-    run = subprocess.run([*command, *sizes], cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    run = subprocess.run([*command, *sizes], cwd=ROOT, capture_output=True, text=True, timeout=1800, check=True)
     document = json.loads(run.stdout.splitlines()[-1])
     stages = document["stages"]
     assert document["blocks"] == 5
@@ -26,7 +26,6 @@ def test_last_line_is_the_document() -> None:
         "total": 5,
     }
     assert all(0 < stage["median_ms"] <= stage["p95_ms"] for stage in stages.values())
-    # Denoising is four passes of the transformer, the clean pass one: whatever the machine, it is the larger part.
-    assert stages["denoise"]["median_ms"] > stages["clean"]["median_ms"]
+    assert 0 < document["outside_products"] < 1
     assert document["machine"]["threads"] == 1
     assert "stage" in run.stderr

@@ -10,8 +10,8 @@ from tests.service.api.running import FAST
 @pytest.mark.parametrize("policy", ["pause", "drop", "disconnect"])
 async def test_a_slow_reader_beside_quick_ones(policy: SlowConsumer) -> None:
     result = await readers.slow_reader(policy, seconds=2.0)
-    # The machine may be busy; what must not happen is that the others wait for the slow one, who takes 12 s a chunk.
-    assert result.chunks_beside > 0.2 * result.chunks_alone
+    # However busy the machine: who waited for the slow one, who takes 12 s a chunk, would have what is under credit.
+    assert result.chunks_beside > 4 * (FAST.session_credits + 1)
     # Two for each of the five: those under credit; with `drop` the newest and the one that is being sent.
     assert result.peak.outbox_bytes <= 5 * max(FAST.session_credits, 2) * result.chunk_bytes
     assert result.peak.socket_bytes <= readers.SOCKET_BYTES + 2 * result.chunk_bytes

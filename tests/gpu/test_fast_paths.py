@@ -18,6 +18,7 @@ from models.hot import Forms
 from models.kernels.forms import PlainOps
 from models.kernels.triton_forms import TritonOps
 from models.load import LoadOptions, build_generator
+from models.lossy import Lossy
 from models.presets import LONGLIVE_1_3B, DtypeName
 from models.reference import list_cases, read_case, run_case
 from models.speed import Speed
@@ -59,8 +60,9 @@ def test_the_published_tensors_by_triton(name: str) -> None:
     assert [deviation for deviation in deviations if not deviation.largest <= 1e-3] == []
 
 
-def engine(speed: Speed, folder: Path, dtype: DtypeName = "bfloat16") -> Generator:
-    options = LoadOptions(device="cuda", random_seed=1, speed=replace(speed, tuning_dir=folder))
+def engine(speed: Speed, folder: Path, dtype: DtypeName = "bfloat16", lossy: Lossy | None = None) -> Generator:
+    tuned = replace(speed, tuning_dir=folder)
+    options = LoadOptions(device="cuda", random_seed=1, speed=tuned, lossy=lossy or Lossy())
     return build_generator(replace(small_preset(), dtype=dtype), options)
 
 
@@ -82,6 +84,55 @@ def test_restored_after_a_restart(speed: Speed, tmp_path: Path) -> None:
         made = make_blocks(again, stream, BLOCKS - block)
         assert [item.frames_sha256 for item in made] == take.hashes[block:], f"restored at block {block}"
     assert [finding for finding in verify(again, blocks=8) if not finding.passed] == []
+
+
+@pytest.mark.parametrize(
+    "lossy",
+    [
+        Lossy(reuse_last_pass=True),
+        Lossy(kv_cache="int8"),
+        Lossy(short_heads=1, short_window=6),
+        Lossy(reuse_last_pass=True, kv_cache="int8", short_heads=1, stagger=0.5),
+    ],
+    ids=["last pass", "int8", "short heads", "all"],
+)
+def test_near_lossless_options_are_restored_after_a_restart(lossy: Lossy, tmp_path: Path) -> None:
+    first = engine(PATHS["both"], tmp_path, lossy=lossy)
+    take = Take(first.start(prompts("a red ball"), seed=7))
+    for block in range(BLOCKS):
+        if block in (2, 6):
+            first.set_prompt(take.stream, prompts(f"blue sea {block}"))
+        take.blocks += make_blocks(first, take.stream, 1)
+    kept = [latents.cpu() for latents in take.latents]
+    torch._dynamo.reset()
+    again = engine(PATHS["both"], tmp_path, lossy=lossy)
+    assert again.facts().fingerprint == first.facts().fingerprint
+    for block in range(BLOCKS):
+        stream = again.restore(take.journal, kept, block)
+        made = make_blocks(again, stream, BLOCKS - block)
+        assert [item.frames_sha256 for item in made] == take.hashes[block:], f"restored at block {block}"
+
+
+def test_a_decoding_stream_changes_no_frame_and_comes_back_by_copy(tmp_path: Path) -> None:
+    """Beside the clean pass and in its place, in turns, and copies taken right behind a block."""
+    own, in_place = (engine(replace(PATHS["fused"], decode_stream=one), tmp_path) for one in ("on", "off"))
+    assert own.facts().fingerprint == in_place.facts().fingerprint
+    streams = [generator.start(prompts("a red ball"), seed=3) for generator in (own, in_place)]
+    for number in range(20):
+        if number in (5, 11):
+            for generator, stream in zip((own, in_place), streams, strict=True):
+                generator.set_prompt(stream, prompts(f"blue sea {number}"))
+        ours, theirs = (
+            make_blocks(generator, stream, 1)[0] for generator, stream in zip((own, in_place), streams, strict=True)
+        )
+        assert ours.frames_sha256 == theirs.frames_sha256, number
+        copies = [generator.save(stream) for generator, stream in zip((own, in_place), streams, strict=True)]
+        pairs = zip(
+            (*copies[0].decoder.memory, *copies[0].cache.slots),
+            (*copies[1].decoder.memory, *copies[1].cache.slots),
+            strict=True,
+        )
+        assert all(torch.equal(one, two) for one, two in pairs), number
 
 
 def test_nothing_is_compiled_and_no_memory_taken_once_the_window_is_full(tmp_path: Path) -> None:
