@@ -149,7 +149,7 @@ async def run(seconds: float, *, sessions: int = 4, pace: Pace | None = None, se
     pace, began, story = pace or Pace(), time.monotonic(), Story()
     with tempfile.TemporaryDirectory(dir=MEMORY) as name:
         # A job is set aside after a few workers were lost under it: here it is not the job that kills them.
-        server = Server(Path(name), {"drain_handover": "never", "worker_threads": 1, "job_losses": 1000})
+        server = Server(Path(name), {"drain_handover": "never", "worker_threads": 1, "job_losses": 100})
         async with deployed([server]) as address:
             queueing = Queueing(address.port)
             until = time.monotonic() + seconds
