@@ -271,16 +271,16 @@ def load_settings(config: ServiceConfig) -> LoadSettings:
         compile=config.compile,
         channels_last=config.channels_last,
         graphs=config.graphs,
-        tuning_dir=str(config.tuning_dir) if config.tuning_dir is not None else None,
         decode_stream=config.decode_stream,
+        tuning_dir=str(config.tuning_dir) if config.tuning_dir is not None else None,
         steps=config.steps,
         window_frames=config.window_frames,
-    )
         reuse_last_pass=config.reuse_last_pass,
         kv_cache=config.kv_cache,
         short_heads=config.short_heads,
         short_window=config.short_window,
         stagger=config.stagger,
+    )
 
 
 def describe_exit(code: int) -> str:
