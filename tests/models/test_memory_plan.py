@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cache.kinds import CACHE_KINDS
 from models.errors import ConfigError
 from models.memory import MemoryPlan, Room, plan_preset, room_of
 from models.presets import DEMO, LONGLIVE_1_3B, WAN_14B, Preset
@@ -61,6 +62,15 @@ def test_int8_weighs_half() -> None:
     plain, small = (plan_preset(LONGLIVE_1_3B, H100, quantize=kind) for kind in ("none", "int8"))
     assert small.weights_bytes == 1_449_426_560
     assert replace(small, weights_bytes=plain.weights_bytes) == plain
+
+
+def test_keys_and_values_in_eight_bits_make_room_for_twice_the_streams() -> None:
+    """A byte a number and two for the scale of each head; reading a layer takes room that the workspace tells of."""
+    plain, small = (plan_preset(LONGLIVE_1_3B, H100, sessions=4, kind=kind) for kind in CACHE_KINDS)
+    numbers = keys_and_values(2 * 12 + 3, 30, 1536) // BFLOAT16
+    assert small.cache_bytes == numbers + numbers // 128 * 2
+    assert small.workspace_bytes == 12 * TOKENS * ((8960 + 8 * 1536) * BFLOAT16 + 1536 * (2 * BFLOAT16 + 8))
+    assert (plain.max_streams, small.max_streams) == (15, 28)
 
 
 def test_known_adapters_keep_the_blocks_weights_in_host_memory() -> None:
