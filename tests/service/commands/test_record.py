@@ -5,17 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from client.recording import TakeFiles
 from models.generator import Generator
+from models.load import LoadOptions, build_generator
+from models.lossy import Lossy
 from models.vae import frames_sha256
 from service.commands.record import chunk_reader, decode_runs, runs_of, scene_starts
+from service.commands.replay import replay
 from service.commands.stored import Cut, StoredLatents, chunks_of_cut
 from service.latent_files import latent_path
 from service.store.failures import LatentsMissing
 from service.store.store import SessionStore
-from tests.models.engines import make_generator
+from tests.models.engines import make_generator, small_preset
 from tests.service.commands.directing import Director, document_of
 
 ENGINE = make_generator()
+LAST_PASS = LoadOptions(random_seed=1, lossy=Lossy(reuse_last_pass=True))
 
 
 @pytest.fixture
@@ -40,20 +45,30 @@ async def directed(store: SessionStore, engine: Generator = ENGINE) -> Director:
     return director
 
 
+@pytest.mark.parametrize("engine", [ENGINE, build_generator(small_preset(), LAST_PASS)], ids=["plain", "last pass"])
 @pytest.mark.parametrize("cut", ["final", "aired"])
-async def test_the_frames_are_those_that_were_made(store: SessionStore, cut: Cut) -> None:
-    director = await directed(store)
+async def test_the_frames_are_those_that_were_made(store: SessionStore, cut: Cut, engine: Generator) -> None:
+    director = await directed(store, engine)
     document = await document_of(store, "s0")
     shown = {chunk.sequence for chunk in chunks_of_cut(document, cut)}
-    read = chunk_reader(StoredLatents(store.folder, "s0"), frames=ENGINE.preset.block_frames)
+    read = chunk_reader(StoredLatents(store.folder, "s0"), frames=engine.preset.block_frames)
     decoded = {
         chunk.sequence: frames_sha256(frames)
-        for chunk, frames in decode_runs(ENGINE.parts.decoder, runs_of(document, cut), read=read)
+        for chunk, frames in decode_runs(engine.parts.decoder, runs_of(document, cut), read=read)
     }
     made = {number: block.frames_sha256 for number, block in enumerate(director.blocks)}
     assert {number: decoded[number] for number in shown} == {number: made[number] for number in shown}
     # Chunk 8 was taken back unseen; of the final cut only what the rewind left.
     assert sorted(shown) == ([0, 1, 2, 3, 4, 7, 9] if cut == "final" else [0, 1, 2, 3, 4, 5, 6, 7, 9])
+
+
+async def test_a_session_that_keeps_its_last_passes_replays_in_another_worker(store: SessionStore) -> None:
+    """From the files of its store alone, its takes and what was taken back among them."""
+    await directed(store, build_generator(small_preset(), LAST_PASS))
+    other = build_generator(small_preset(), LAST_PASS)
+    document = await document_of(store, "s0")
+    found = replay(other, document, stored=StoredLatents(store.folder, "s0"), files=TakeFiles(), shown=())
+    assert (found.equal, found.different, found.latents_missing) == (len(document.chunks), (), ())
 
 
 async def test_latents_that_are_gone_are_named(store: SessionStore) -> None:
