@@ -60,6 +60,7 @@ const WORDS = {
   session_unknown: "The server does not keep this take any more.",
   session_ended: "The take ended while the connection was lost.",
   capacity: "All places are taken at the moment.",
+  session_elsewhere: "Another server has this take. Try again.",
   worker_unavailable: "The model is not ready yet.",
   worker_died: "The engine stopped in the middle of the take and is being started again.",
   server_draining: "The server is shutting down.",

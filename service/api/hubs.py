@@ -116,7 +116,7 @@ class Hubs:
         """Somebody watches a session. Raises ProtocolError or SessionError."""
         hub = self._hubs.get(message.session_id)
         if hub is None and await self._is_elsewhere(message.session_id, principal):
-            raise SessionError(ErrorCode.WORKER_UNAVAILABLE, "The session is at another server; come again.")
+            raise SessionError(ErrorCode.SESSION_ELSEWHERE, "The session is at another server; connect again.")
         if hub is None or hub.stopping or not principal.sees(hub.principal.tenant):
             raise SessionUnknown(message.session_id)
         hub.audience.join(viewer, message)

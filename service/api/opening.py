@@ -53,7 +53,7 @@ class Opening:
 
 
 def opening_of(
-    record: SessionRecord, course: StoredCourse, prompts: tuple[AcceptedPrompt, ...] = (), *, principal: Principal
+    record: SessionRecord, course: StoredCourse, *, prompts: tuple[AcceptedPrompt, ...], principal: Principal
 ) -> Opening:
     """A session of the store goes on. Raises SessionError where its record cannot be read."""
     try:

@@ -53,7 +53,7 @@ async def _opening(claim: Claim, message: SessionResume, *, services: Services, 
             made_again = last + 1
             await store.take_back(record.id, min(missed), from_sequence=made_again, reason=TAKEN_UP)
     course, prompts = await store.course(record.id), await store.prompts(record.id)
-    opening = opening_of(record, course, prompts, principal=principal)
+    opening = opening_of(record, course, prompts=prompts, principal=principal)
     unheard = _unheard(prompts, last)
     return replace(opening, made_again=made_again, recovered=frozenset(_ids(course.waiting)), unheard=unheard)
 

@@ -71,6 +71,7 @@ class ErrorCode(StrEnum):
     INTERACTIONS_FULL = "interactions_full"
     SESSION_UNKNOWN = "session_unknown"
     SESSION_LIVE = "session_live"
+    SESSION_ELSEWHERE = "session_elsewhere"
     FORK_POINT_INVALID = "fork_point_invalid"
     CURSOR_INVALID = "cursor_invalid"
     LATENTS_MISSING = "latents_missing"

@@ -85,6 +85,9 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.INTERACTIONS_FULL: _refused("Too many interactions are waiting for their block.", 429, retryable=True),
     ErrorCode.SESSION_UNKNOWN: _refused("There is no such session, or it is no longer kept.", 404),
     ErrorCode.SESSION_LIVE: _refused("The session is live; it has to end first.", 409),
+    ErrorCode.SESSION_ELSEWHERE: _ends(
+        "Another server behind this address has the session; connect again.", 503, CloseCode.TRY_LATER, retryable=True
+    ),
     ErrorCode.FORK_POINT_INVALID: _refused("The session has no such block, chunk or second."),
     ErrorCode.CURSOR_INVALID: _refused("The cursor does not come from an earlier page."),
     ErrorCode.LATENTS_MISSING: _refused("The session's latents are no longer all there.", 410),

@@ -40,7 +40,7 @@ class PromptEnd:
     outcome: str
 
 
-def accept(connection: Connection, session: str, prompt: AcceptedPrompt, *, keep: int) -> None:
+def accept(connection: Connection, session: str, *, prompt: AcceptedPrompt, keep: int) -> None:
     """`keep`: how many that have ended are remembered."""
     mine = PROMPTS.c.session == session
     newest: int = connection.execute(select(func.max(PROMPTS.c.ordinal)).where(mine)).scalar() or 0
@@ -50,7 +50,7 @@ def accept(connection: Connection, session: str, prompt: AcceptedPrompt, *, keep
     connection.execute(insert(PROMPTS).values(session=session, ordinal=newest + 1, **values))
 
 
-def end(connection: Connection, session: str, ends: Iterable[PromptEnd], *, sequence: int) -> None:
+def end(connection: Connection, session: str, *, ends: Iterable[PromptEnd], sequence: int) -> None:
     for ended in ends:
         one = (PROMPTS.c.session == session, PROMPTS.c.event_id == ended.event_id)
         connection.execute(update(PROMPTS).where(*one).values(outcome=ended.outcome, sequence=sequence))

@@ -124,7 +124,7 @@ class SessionStore:
 
         def work(connection: Connection) -> None:
             queries.add_chunk(connection, session, row=row, events=events)
-            prompts.end(connection, session, ended, sequence=row.sequence)
+            prompts.end(connection, session, ends=ended, sequence=row.sequence)
 
         await self._held(session, work)
 
@@ -133,7 +133,7 @@ class SessionStore:
 
         def work(connection: Connection) -> None:
             self.holds.require(connection, session)
-            prompts.accept(connection, session, prompt, keep=keep)
+            prompts.accept(connection, session, prompt=prompt, keep=keep)
 
         await self._writer.do(work)
 
@@ -142,7 +142,7 @@ class SessionStore:
 
         def work(connection: Connection) -> None:
             sequence = queries.record_of(connection, session).next_sequence
-            prompts.end(connection, session, [ended], sequence=sequence)
+            prompts.end(connection, session, ends=[ended], sequence=sequence)
 
         await self._held(session, work)
 

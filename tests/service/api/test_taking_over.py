@@ -152,7 +152,8 @@ async def test_a_viewer_who_is_first_is_told_to_come_again(tmp_path: Path) -> No
         async with service.connection() as viewer:
             await viewer.say(SessionJoin(session_id=session))
             error = await viewer.error()
-            assert (error.code, error.retryable) == (ErrorCode.WORKER_UNAVAILABLE, True)
+            assert (error.code, error.fatal, error.retryable) == (ErrorCode.SESSION_ELSEWHERE, True, True)
+            assert await viewer.closed() == CloseCode.TRY_LATER
         async with service.connection() as director:
             await director.say(SessionResume(session_id=session, resume_token=token))
             await director.hear_until(SessionResumed)

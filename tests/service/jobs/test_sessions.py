@@ -17,7 +17,7 @@ async def test_a_finished_job_is_gone_on_with_and_forked_as_any_session(tmp_path
         job = await stage.jobs.create(LOCAL, story("a", "b", seconds=2.0))
         await stage.end_of(job.id)
         record, course = await stage.store.get(job.id), await stage.store.course(job.id)
-        opening = opening_of(record, course, principal=LOCAL)
+        opening = opening_of(record, course, prompts=(), principal=LOCAL)
         assert (opening.next_sequence, opening.message.seed, opening.message.model) == (3, 7, "demo")
         assert [prompt.text for prompt in opening.message.weighted_prompts] == ["a"]
         assert json.loads(course.journal)["events"][-1]["prompts"][0]["text"] == "b"
