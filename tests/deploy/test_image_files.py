@@ -93,6 +93,13 @@ def test_a_target_runs_as_a_user_by_number_and_looks_after_its_health(target: st
         assert f"\n{word}" in text, word
 
 
+def test_torch_without_cuda_is_an_argument_that_compose_passes_on() -> None:
+    assert re.search(r"^ARG TORCH_INDEX=$", stages_of(DOCKERFILE)["packages-cpu"], re.MULTILINE)
+    assert "TORCH_INDEX" not in stages_of(DOCKERFILE)["packages-cuda"]
+    assert "TORCH_INDEX: ${LONGTAKE_TORCH_INDEX:-}" in (DEPLOY / "compose.yaml").read_text("utf-8")
+    assert "`LONGTAKE_TORCH_INDEX`" in (DEPLOY / "README.md").read_text("utf-8")
+
+
 def test_settings_in_the_image_are_settings() -> None:
     named = {name.lower() for name in re.findall(r"LONGTAKE_([A-Z_]+)=", DOCKERFILE)}
     assert {"preset", "device", "store_dir", "host"} <= named
