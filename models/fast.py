@@ -22,7 +22,7 @@ from models.graphs import GraphedPath, record_graph
 from models.heads import HeadWindows, ShortHeads
 from models.hot import Forms, HotPath, block_pass
 from models.journal import WeightedPrompt
-from models.passes import CachedPasses
+from models.passes import CachedPasses, Held
 from models.presets import Preset
 from models.speed import Chosen
 from models.stream import Stream
@@ -54,22 +54,21 @@ def fast_passes(
     short: ShortHeads | None = None,
 ) -> CachedPasses:
     """Passes of a transformer whose weights are in place."""
-    video, hot, graphed = preset.video, None, None
+    video = preset.video
+    hot: HotPath | GraphedPath | None = None
     if chosen.hot:
         compiler = compiler_of(chosen)
         block = block_pass if compiler is None else compiler.function(block_pass)
-        hot = HotPath(transformer, Forms(chosen.ops, kernel), block=block)
-        graphed = GraphedPath(hot, record_graph) if chosen.graphs else None
+        path = HotPath(transformer, Forms(chosen.ops, kernel), block=block)
+        hot = GraphedPath(path, record_graph) if chosen.graphs else path
     return CachedPasses(
         transformer,
         preset.window,
         height=video.latent_height,
         width=video.latent_width,
         kernel=kernel,
-        kind=kind,
-        heads=None if short is None else _windows(transformer, short),
+        held=Held(kind, None if short is None else _windows(transformer, short)),
         hot=hot,
-        graphed=graphed,
     )
 
 

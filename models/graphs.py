@@ -39,7 +39,7 @@ class GraphedPath:
     """In place of `HotPath.__call__`, for passes over a full window; others go by the path itself."""
 
     def __init__(self, path: HotPath, record: Record, *, limit: int = MAX_RECORDINGS) -> None:
-        self._path = path
+        self.path = path
         self._record = record
         self._limit = limit
         self._recordings: OrderedDict[Key, _Recording] = OrderedDict()
@@ -69,7 +69,7 @@ class GraphedPath:
         fixed = PassContext(
             context.rope, context.text, context.attend, context.kernel, FusedInputs(turn, context.fused.layers)
         )
-        return _Recording(latents, own, turn, self._record(lambda: self._path(latents, time=own, context=fixed)))
+        return _Recording(latents, own, turn, self._record(lambda: self.path(latents, time=own, context=fixed)))
 
 
 def _key(latents_BFCHW: Tensor, time: BakedTime, context: PassContext) -> Key:

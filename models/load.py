@@ -166,7 +166,7 @@ def _put_together(
     on_host = plan.host_weights_bytes
 
     def assembled(passes: CachedPasses, *, fingerprint: str = "") -> Parts:
-        return assemble(
+        parts = assemble(
             preset,
             passes,
             text_encoder=CachedTextEncoder(encoder),
@@ -179,8 +179,8 @@ def _put_together(
                 host_bytes=on_host,
                 placement=plan.placement,
             ),
-            lane=CudaLane(device) if chosen.decode_stream else None,
         )
+        return replace(parts, lane=CudaLane(device)) if chosen.decode_stream else parts
 
     lossy = options.lossy
     short = None

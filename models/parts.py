@@ -148,7 +148,6 @@ def assemble(
     fingerprint: str,
     adapters: Adapters | None = None,
     beside: Beside | None = None,
-    lane: Lane | None = None,
 ) -> Parts:
     """Put an engine together and compute once what every block needs."""
     schedule = make_schedule(preset.sampler, frames=preset.window.block_frames)
@@ -166,7 +165,6 @@ def assemble(
         fingerprint=fingerprint,
         adapters=adapters or Adapters(passes.transformer),
         beside=beside or Beside(),
-        lane=lane or InPlace(),
     )
 
 

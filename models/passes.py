@@ -40,6 +40,14 @@ class CachedAttention:
         return attend_apart(q_BNHD, keys, values, near=near, kernel=self.kernel)
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How the past is held, and which heads see less of it."""
+
+    kind: CacheKind = "full"
+    heads: HeadWindows | None = None
+
+
 class CachedPasses:
     """Runs passes of one transformer at one picture size; the streams' caches are arguments."""
 
@@ -51,18 +59,17 @@ class CachedPasses:
         height: int,
         width: int,
         kernel: Kernel = "auto",
-        kind: CacheKind = "full",
-        heads: HeadWindows | None = None,
-        hot: HotPath | None = None,
-        graphed: GraphedPath | None = None,
+        held: Held | None = None,
+        hot: HotPath | GraphedPath | None = None,
     ) -> None:
         self.transformer = transformer
         self.spec = spec
         self.kernel: Kernel = kernel
-        self.kind: CacheKind = kind
-        self._heads = heads
-        self._hot = hot
-        self._graphed = graphed
+        held = held or Held()
+        self.kind: CacheKind = held.kind
+        self._heads = held.heads
+        self._graphed = hot if isinstance(hot, GraphedPath) else None
+        self._hot = hot.path if isinstance(hot, GraphedPath) else hot
         self._height, self._width = height, width
         rows, columns = transformer.config.token_grid(height, width)
         self._rotations = RotationTable(

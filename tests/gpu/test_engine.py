@@ -49,7 +49,7 @@ def test_restored_bit_for_bit_on_a_gpu(dtype: DtypeName) -> None:
     copying = generator.restore(take.journal, kept, 0)
     for block in range(BLOCKS):
         snapshot = generator.save(copying)
-        assert all(tensor.device.type == "cpu" for tensor in (*snapshot.history, snapshot.cache.keys_LBTHD))
+        assert all(tensor.device.type == "cpu" for tensor in (*snapshot.history, snapshot.cache.slots[0]))
         for copy in (None, snapshot):
             stream = generator.restore(take.journal, kept, block, snapshot=copy)
             made = make_blocks(generator, stream, BLOCKS - block)

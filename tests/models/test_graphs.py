@@ -41,8 +41,7 @@ def test_played_passes_are_the_path_s_and_one_recording_serves_all_of_a_stream()
         parts.spec,
         height=video.latent_height,
         width=video.latent_width,
-        hot=path,
-        graphed=GraphedPath(path, recorder, limit=2),
+        hot=GraphedPath(path, recorder, limit=2),
     )
     object.__setattr__(parts, "passes", graphed)
     streams = [generator.start(prompts("a red ball"), seed=1) for _ in range(3)]

@@ -85,7 +85,7 @@ def test_a_faulty_block_leaves_nothing_behind() -> None:
         with pytest.raises(FaultyBlockError):
             generator.step(take.stream, check=lambda *_: "black")
         refusals = iter(["black"])
-        made = generator.step(take.stream, check=lambda *_, refusals=refusals: next(refusals, None))  # type: ignore[misc]
+        made = generator.step(take.stream, check=lambda *_, refusals=refusals: next(refusals, None))
         assert made is not None
         take.blocks += [made, *make_blocks(generator, take.stream, 5)]
         takes.append(take.hashes)

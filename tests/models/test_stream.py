@@ -46,8 +46,13 @@ def test_every_stage_has_a_timing(stage: Stage) -> None:
 
 def test_blocks_are_read_by_number() -> None:
     latents = [torch.full(SHAPE, float(number)) for number in range(3)]
-    assert read_block(latents, 2, shape=SHAPE) is latents[2]
-    assert read_block({7: latents[1]}, 7, shape=SHAPE) is latents[1]
+    assert read_block(latents, 2, shape=SHAPE) == (latents[2], None)
+    assert read_block({7: latents[1]}, 7, shape=SHAPE) == (latents[1], None)
+    kept = torch.cat((latents[1], latents[2]))
+    record = read_block([kept], 0, shape=SHAPE)
+    assert record.context is not None
+    assert torch.equal(record.latents, latents[1])
+    assert torch.equal(record.context, latents[2])
 
 
 @pytest.mark.parametrize("latents", [[torch.zeros(SHAPE)] * 3, {2: torch.zeros(SHAPE)}])
