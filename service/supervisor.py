@@ -237,6 +237,7 @@ def worker_settings(config: ServiceConfig, endpoints: Endpoints, *, loader: str)
         max_jobs=config.max_jobs,
         copy_bytes=config.copy_bytes,
         turn_blocks=config.turn_blocks,
+        late_bytes=config.late_max_bytes,
         mark_frames=config.mark_frames,
         guard=config.guard and not config.random_weights,  # noise for weights makes noise for pictures
         interaction_queue=config.interaction_queue,

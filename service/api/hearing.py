@@ -1,21 +1,23 @@
 """What the worker says of one session: stored first where it counts, and then said to all.
 
 It knows the store, the audience and the session's course; nothing of connections, places or time. Invariants: a chunk
-is stored, with the engine's events that came with it, before it is said; a number that does not follow the one before
-is a fault, and not passed on; an interaction is said to have ended once.
+is stored, with the engine's events that came with it, before it is said, unless the store takes nothing and all were
+told so; a number that does not follow the one before is a fault, and not passed on; an interaction is said to have
+ended once.
 """
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from service import ipc
 from service.api import translate
 from service.api.audience import Audience
 from service.api.interactions import Interactions
+from service.api.keeping import Keeping
 from service.api.metrics import SessionMeter
-from service.api.opening import Opening
+from service.api.opening import Opening, again
 from service.api.orders import Orders
 from service.api.reply import Reply
 from service.api.services import Services
@@ -37,6 +39,7 @@ class Hearing:
     meter: SessionMeter
     interactions: Interactions
     track: Track
+    keeping: Keeping
     pulse: Pulse = field(default_factory=Pulse)
     take: int | None = None
     fingerprint: str = ""
@@ -56,13 +59,27 @@ class Hearing:
             await store.open_session(self._record(event, fingerprint))
             self.interactions.unwritten[:0] = self.opening.notes
         elif fingerprint != self.fingerprint:
-            await store.append_note(session, json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))
+            await self.keeping.note(json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))
             self.audience.say(Reply(translate.numerics_warning(self.fingerprint, fingerprint)))
         while self.interactions.unwritten:
-            await store.append_note(session, self.interactions.unwritten.pop(0))
+            await self.keeping.note(self.interactions.unwritten.pop(0))
         if self.fingerprint and self.audience.media != media:
             self.audience.say(Reply(self.audience.media.message(self.audience.next_sequence)))
         self.fingerprint = fingerprint
+
+    async def start_again(self, first: ipc.Start) -> Callable[[int], ipc.Start]:
+        """What another worker is told, with so many credits. `first`: what the first one was. Raises SessionError."""
+        audience, course = self.audience, None
+        if audience.next_sequence:
+            stored = await self.services.store.course(self.opening.session)
+            course = translate.course_of(stored, self.track.event_ids)
+        seed = audience.started.seed if audience.started else first.seed
+
+        def start(credits: int) -> ipc.Start:
+            renewed = again(first, seed=seed, course=course, take=self.take)
+            return translate.restart_command(renewed, credits=credits, quality=audience.media.quality)
+
+        return start
 
     def _record(self, event: ipc.Started, fingerprint: str) -> SessionRecord:
         return SessionRecord(
@@ -86,6 +103,8 @@ class Hearing:
             case ipc.Chunk():
                 await self._chunk(event)
                 self._charge(event)
+            case ipc.Stored():
+                await self.keeping.ledger.stored(event.sequence)
             case ipc.Discarded():
                 await self._discarded(event)
             case ipc.Rewound():
@@ -139,7 +158,12 @@ class Hearing:
         chunk = Reply(translate.chunk_metadata(event), payload=event.payload)
         applied = (*self._applied_again(event), *self.applied)
         ended = tuple(map(translate.prompt_end, applied))
-        await self.services.store.append_chunk(event.session, row, events=event.events, ended=ended)
+        append, events = self.services.store.append_chunk, event.events
+        await self.keeping.ledger.write(
+            lambda: append(event.session, row, events=events, ended=ended),
+            sequence=row.sequence,
+            latents=event.stored,
+        )
         audience.next_sequence += 1
         self.track.append(row, event.event_ids)
         self.frames += row.frames
@@ -206,7 +230,8 @@ class Hearing:
         self.audience.say(Reply(translate.rewound_message(event)))
 
     async def _take_back(self, block: int, *, from_sequence: int, reason: str) -> None:
-        await self.services.store.take_back(self.opening.session, block, from_sequence=from_sequence, reason=reason)
+        session, take_back = self.opening.session, self.services.store.take_back
+        await self.keeping.ledger.write(lambda: take_back(session, block, from_sequence=from_sequence, reason=reason))
         self.track.cut(block)
 
     async def _interaction(self, event: ipc.Queued | ipc.Superseded | ipc.Rejected) -> None:
@@ -218,7 +243,8 @@ class Hearing:
         if isinstance(answered, ipc.Rewind) and isinstance(event, ipc.Rejected):
             self.audience.say(Reply(translate.rewind_refusal(event)))
             return
-        await self.services.store.end_prompt(event.session, translate.prompt_end(event))
+        ended, end_prompt = translate.prompt_end(event), self.services.store.end_prompt
+        await self.keeping.ledger.write(lambda: end_prompt(event.session, ended))
         self._ended(event)
 
     def _ended(self, event: ipc.Applied | ipc.Superseded | ipc.Rejected) -> None:

@@ -17,9 +17,10 @@ from service.api.audience import Audience, Listener
 from service.api.credits import Credits
 from service.api.hearing import Hearing
 from service.api.keeping import Keeping
+from service.api.ledger import Ledger
 from service.api.metrics import SessionMeter
 from service.api.news import End, LetGo, Look, News, Phase, WorkerLost, WorkerReady
-from service.api.opening import Opening, again, credits_for, first_start, interactions_of, replay_for
+from service.api.opening import Opening, credits_for, first_start, interactions_of, replay_for
 from service.api.orders import Orders
 from service.api.reply import Reply
 from service.api.services import Services
@@ -47,7 +48,8 @@ class SessionHub:
         self._start = first_start(opening, config, credits=credits.total)
         self.orders = Orders(opening.session, services.worker, credits=credits, restored=opening.waiting)
         self.interactions = interactions_of(opening, config)
-        self.keeping = Keeping(opening, services)
+        ledger = Ledger(says=self._stored, fails=self.end, clock=services.clock)
+        self.keeping = Keeping(opening, services, ledger=ledger)
         self.audience = Audience(opening, services, replay=replay_for(opening, config, credits=credits.total))
         self.track = Track(opening.course.rows if opening.course else ())
         self._meter = SessionMeter(services.metrics, services.clock())
@@ -59,6 +61,7 @@ class SessionHub:
             meter=self._meter,
             interactions=self.interactions,
             track=self.track,
+            keeping=self.keeping,
             fingerprint=opening.record.fingerprint if opening.record else "",
         )
         self.phase = Phase.OPENING
@@ -67,6 +70,7 @@ class SessionHub:
         self._letting_go = False
         self._left_at: float | None = None
         self._lost_at: float | None = None
+        self._ready_late: WorkerReady | None = None  # waits for the store
         self._news: asyncio.Queue[News] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
@@ -88,7 +92,6 @@ class SessionHub:
             raise
 
     async def _undo(self) -> None:
-        """It has not begun."""
         await self._services.worker.release(self.session)
         await self.keeping.give_back()
         self.close()
@@ -103,7 +106,6 @@ class SessionHub:
         return self._stopping or self.ended
 
     def pulse(self) -> Pulse:
-        """How the session is made, now."""
         return self._hearing.full_pulse()
 
     def _returned(self) -> None:
@@ -213,7 +215,7 @@ class SessionHub:
             return None
 
     def _deadline(self) -> float:
-        config, now, times = self._services.config, self._services.clock(), [math.inf]
+        config, now, times = self._services.config, self._services.clock(), [self.keeping.ledger.next_try or math.inf]
         if self._left_at is not None and not (self._opening.message.unattended or self._stopping):
             times.append(self._left_at + config.resume_grace)
         if self._lost_at is not None:
@@ -239,8 +241,15 @@ class SessionHub:
             case _:
                 await self._hear(news)
 
+    def _stored(self, behind: bool) -> None:
+        self.audience.say(Reply(translate.store_warning(behind)))
+        if not behind:
+            self._services.tokens.keep_again(self.session)
+            self._news.put_nowait(self._ready_late or Look())
+
     async def _look(self) -> None:
         """What time and the absence of a director lead to."""
+        self.keeping.ledger.look()
         config, now, director = self._services.config, self._services.clock(), self.audience.director
         if self._lost_at is not None and now >= self._lost_at + config.restart_patience:
             await self._break(ErrorCode.WORKER_DIED, "The engine stopped, and no other came in time.")
@@ -303,16 +312,10 @@ class SessionHub:
     async def _on_ready(self, losses: int) -> None:
         if losses != self.orders.losses:
             return  # that one is lost, too
-        course = None
-        if self.audience.next_sequence:
-            stored = await self._services.store.course(self.session)
-            course = translate.course_of(stored, self.track.event_ids)
-        seed = self.audience.started.seed if self.audience.started else self._start.seed
-
-        def start(credits: int) -> ipc.Start:
-            renewed = again(self._start, seed=seed, course=course, take=self._hearing.take)
-            return translate.restart_command(renewed, credits=credits, quality=self.audience.media.quality)
-
+        if not await self.keeping.caught_up():
+            self._ready_late = WorkerReady(losses)
+            return
+        start = await self._hearing.start_again(self._start)
         self.phase = Phase.OPENING
         await self.orders.again(start, next_sequence=self.audience.next_sequence, losses=losses)
 
@@ -375,7 +378,6 @@ class SessionHub:
             self.close(last)
 
     async def _finish_alone(self) -> None:
-        """Told to stop while there is no worker."""
         last = await self._hearing.stopped_alone()
         await self._services.worker.release(self.session)
         await self._finish("stopped", last)

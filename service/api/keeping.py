@@ -1,21 +1,25 @@
 """What becomes of a session in the store when its hub is done with it: ended, or left for another process.
 
 It knows the store and how the session was opened; nothing of listeners or workers. Invariants: a session that goes on
-elsewhere is not ended here; one that could not be gone on with is left as it was found.
+elsewhere is not ended here; one that could not be gone on with is left as it was found; an end is written behind all
+that was to be written before it, or with a note of what is missing.
 """
 
 import contextlib
+import json
 
+from service.api.ledger import Ledger
 from service.api.opening import Opening
 from service.api.services import Services
-from service.errors import SessionError
+from service.errors import ErrorCode, SessionError
 from service.store.failures import HoldLost
 from service.store.prompts import AcceptedPrompt
 from service.store.records import EndReason
 
 
 class Keeping:
-    def __init__(self, opening: Opening, services: Services) -> None:
+    def __init__(self, opening: Opening, services: Services, *, ledger: Ledger) -> None:
+        self.ledger = ledger
         self._opening = opening
         self._store = services.store
         self._grace = services.config.resume_grace
@@ -44,7 +48,10 @@ class Keeping:
         self.begun = True
 
     async def accept(self, prompt: AcceptedPrompt) -> None:
-        """The prompt is in the store, or will be with the session's record. Raises SessionError."""
+        """The prompt is in the store, or will be: with the session's record, or when the store takes something again.
+
+        Raises SessionError.
+        """
         if self.begun:
             await self._accept(prompt)
         else:
@@ -52,17 +59,39 @@ class Keeping:
 
     async def accepted(self) -> None:
         """Returns when all that was taken in before is in the store. Raises SessionError."""
-        await self._store.write(lambda _: None)
+        if not self.ledger.behind:
+            await self._store.write(lambda _: None)
 
     async def _accept(self, prompt: AcceptedPrompt) -> None:
-        await self._store.accept_prompt(self._opening.session, prompt, keep=self._remembered)
+        await self.ledger.write(lambda: self._store.accept_prompt(self._opening.session, prompt, keep=self._remembered))
+
+    async def note(self, text: str) -> None:
+        """A JSON object with a `type`, for the session's record. Raises SessionError."""
+        await self.ledger.write(lambda: self._store.append_note(self._opening.session, text))
+
+    async def caught_up(self) -> bool:
+        """Whether the store has all that was made, so that another worker can go on behind it.
+
+        Raises SessionError where it never will: what it lacks was in the lost worker's memory.
+        """
+        if await self.ledger.settle():
+            return True
+        if self.ledger.waits_for_latents:
+            first = self.ledger.first_unwritten
+            message = f"The engine stopped while the disk took nothing: chunks from {first} on are lost."
+            raise SessionError(ErrorCode.STORE_FAILED, message)
+        return False
 
     async def end(self, reason: EndReason) -> None:
         """Raises SessionError."""
         if not self.begun:
             return
+        session = self._opening.session
         try:
-            await self._store.end_session(self._opening.session, reason)
+            if not await self.ledger.settle():
+                note = {"type": "not_stored", "from_sequence": self.ledger.first_unwritten}
+                await self._store.append_note(session, json.dumps(note))
+            await self._store.end_session(session, reason)
         except HoldLost:
             self.left = True
             raise

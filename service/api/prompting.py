@@ -38,7 +38,7 @@ async def interaction_through_hooks(
     try:
         judged = await hooks.apply(_asked(message, message.event_id), context)
     except PromptRefused as error:
-        await write_notes(hub, (error.note,), services=services)
+        await write_notes(hub, (error.note,))
         raise
     return message.model_copy(update=_prompts(message, judged.texts)), judged.notes
 
@@ -58,13 +58,13 @@ def texts_of(message: Prompted) -> tuple[str, ...]:
     return tuple(prompt.text for prompt in message.weighted_prompts)
 
 
-async def write_notes(hub: SessionHub, notes: tuple[str, ...], *, services: Services) -> None:
+async def write_notes(hub: SessionHub, notes: tuple[str, ...]) -> None:
     """Into the session's record, or there as soon as it has one."""
     if hub.audience.started is None:
         hub.interactions.unwritten.extend(notes)
         return
     for note in notes:
-        await services.store.append_note(hub.session, note)
+        await hub.keeping.note(note)
 
 
 def _asked(message: Prompted, event_id: str) -> Asked:

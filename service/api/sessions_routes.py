@@ -5,9 +5,6 @@ another tenant is answered as one that is not there; every error is a problem wi
 can answer with is in `/openapi.json`.
 """
 
-import asyncio
-import hashlib
-import os
 import re
 import uuid
 from typing import Annotated, Any, Protocol
@@ -180,15 +177,16 @@ class SessionRoutes:
 
     async def video(self, session: str, cut: Cut, *, request: Request) -> Response:
         """Made first and then sent, so that what goes wrong has a status. Made again, it is the same file."""
-        await self._store.get(session)
-        file = await self._recordings.record(session, cut)
-        digest = await asyncio.to_thread(hashlib.file_digest, file, "sha256")
-        size, name = file.seek(0, os.SEEK_END), f"{session}-{cut}.mp4"
-        served = ServedFile(file=file, size=size, etag=digest.hexdigest(), media_type="video/mp4", name=name)
+        record, events = await self._store.get(session), await self._store.events(session)
+        # Both only grow, with everything that changes the video.
+        state = f"{record.next_sequence}/{len(events)}"
+        found, name = await self._recordings.record(session, cut, state=state), f"{session}-{cut}.mp4"
+        served = ServedFile(file=found.file, size=found.size, etag=found.etag, media_type="video/mp4", name=name)
         return file_response(request, served)
 
     async def delete(self, session: str) -> None:
         await self._store.delete(session)
+        self._recordings.forget(session)
 
     async def _point(self, session: str, request: ForkRequest) -> CoursePoint:
         if request.sequence is not None:
@@ -251,13 +249,16 @@ def sessions_routes(routes: SessionRoutes) -> APIRouter:
         """Delete a session that has ended: record, journal and latents."""
         await routes.delete(session)
 
-    @router.get(
-        "/{session}/recording",
-        response_class=Response,
-        responses=problems(s404=_UNKNOWN, s410="Latents are gone", s416="No such bytes") | _MP4,
-    )
+    recording = problems(s404=_UNKNOWN, s410="Latents are gone", s416="No such bytes") | _MP4
+
+    @router.get("/{session}/recording", response_class=Response, responses=recording)
     async def get_recording(session: SessionId, request: Request, *, cut: Cut = "final") -> Response:
         """The video as MP4: the final cut, or all that was aired. Ranges and conditions are heeded."""
+        return await routes.video(session, cut, request=request)
+
+    @router.head("/{session}/recording", response_class=Response, responses=recording)
+    async def head_recording(session: SessionId, request: Request, *, cut: Cut = "final") -> Response:
+        """What `GET` would say, without the video, which is made and kept for a while."""
         return await routes.video(session, cut, request=request)
 
     return router

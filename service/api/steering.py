@@ -34,6 +34,14 @@ from service.store.history import CoursePoint
 
 async def steer(hub: SessionHub, message: ClientMessage, *, listener: Listener, services: Services) -> None:
     """Carries out what a connection asks. Raises ProtocolError or SessionError where it cannot be."""
+    try:
+        await _steer(hub, message, listener, services)
+    except StoreFailed as error:
+        event_id = getattr(message, "event_id", None) or ""
+        raise ProtocolError(ErrorCode.STORE_BEHIND, f"Not now: {error.message}.", event_id=event_id) from error
+
+
+async def _steer(hub: SessionHub, message: ClientMessage, listener: Listener, services: Services) -> None:
     match message:
         case SessionPlayback():
             if listener is hub.audience.director:
@@ -51,7 +59,7 @@ async def steer(hub: SessionHub, message: ClientMessage, *, listener: Listener, 
             await _fork(hub, listener, message, services)
         case SessionCheckpoint():
             _check(hub, listener, message.event_id or "")
-            await _checkpoint(hub, listener, message, services)
+            await _checkpoint(hub, listener, message)
         case SessionDirect():
             hub.audience.direct(listener, message)
             hub.look()
@@ -79,7 +87,7 @@ async def _interact(hub: SessionHub, listener: Listener, message: SessionInterac
         return
     try:
         await hub.keeping.accept(translate.accepted_prompt(message, said))
-        await write_notes(hub, notes, services=services)
+        await write_notes(hub, notes)
     except StoreFailed as error:
         hub.interactions.forget(message.event_id)
         listener.tell(Reply(InteractionRejected(event_id=message.event_id, code=error.code, message=error.message)))
@@ -115,9 +123,9 @@ async def _fork(hub: SessionHub, listener: Listener, message: SessionFork, servi
     )
 
 
-async def _checkpoint(hub: SessionHub, listener: Listener, message: SessionCheckpoint, services: Services) -> None:
+async def _checkpoint(hub: SessionHub, listener: Listener, message: SessionCheckpoint) -> None:
     sequence, block = hub.audience.next_sequence, len(hub.track)
     note = {"type": "checkpoint", "name": message.name, "sequence": sequence, "block": block}
-    await services.store.append_note(hub.session, json.dumps(note, ensure_ascii=False))
+    await hub.keeping.note(json.dumps(note, ensure_ascii=False))
     answer = SessionCheckpointed(name=message.name, sequence=sequence, block=block, event_id=message.event_id)
     listener.tell(Reply(answer))

@@ -60,6 +60,12 @@ class Tokens:
             self._keeper.put_token(session, digest_of(token), until=wall)
         return token
 
+    def keep_again(self, session: str) -> None:
+        """The keeper may not have taken the session's token when it was told."""
+        held = self._tokens.get(session)
+        if held is not None and self._keeper is not None:
+            self._keeper.put_token(session, held.digest.hex(), until=None)
+
     def matches(self, session: str, token: str, *, now: float) -> bool:
         """Whether it is this session's token. It is not used up by being looked at."""
         held = self._tokens.get(session)

@@ -311,6 +311,13 @@ def numerics_warning(before: str, after: str) -> SessionWarning:
     )
 
 
+def store_warning(behind: bool) -> SessionWarning:
+    if behind:
+        message = "The store takes nothing now: the video goes on, and what is made from here on is not stored yet."
+        return SessionWarning(code=WarningCode.STORE_BEHIND, message=message)
+    return SessionWarning(code=WarningCode.STORE_CAUGHT_UP, message="All that was made is stored again.")
+
+
 def drop_warning(count: int) -> SessionWarning:
     return SessionWarning(
         code=WarningCode.FRAMES_DROPPED, message=f"{count} frames were left out: they came too slowly.", count=count

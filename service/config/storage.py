@@ -36,6 +36,12 @@ class Storage(BaseModel):
         ge=0,
         description="Room for latents; where they need more, those that ended first are deleted early.",
     )
+    late_max_bytes: int = Field(
+        64 * 1024**2,
+        ge=0,
+        description="Latents of one session that may wait in memory while the disk takes none; with more, the session"
+        " waits for the disk, too.",
+    )
     store_sweep_interval: float = Field(
         300.0, gt=0, description="Time between two looks at what is kept no longer; one is made at the start."
     )

@@ -76,6 +76,7 @@ class ErrorCode(StrEnum):
     CURSOR_INVALID = "cursor_invalid"
     LATENTS_MISSING = "latents_missing"
     STORE_FAILED = "store_failed"
+    STORE_BEHIND = "store_behind"
     STORE_VERSION_UNKNOWN = "store_version_unknown"
     BACKUP_INVALID = "backup_invalid"
     RECORD_INVALID = "record_invalid"
@@ -146,3 +147,5 @@ class WarningCode(StrEnum):
     WORDS_UNKNOWN = "words_unknown"
     FRAMES_DROPPED = "frames_dropped"
     NUMERICS_CHANGED = "numerics_changed"
+    STORE_BEHIND = "store_behind"
+    STORE_CAUGHT_UP = "store_caught_up"

@@ -92,6 +92,9 @@ REGISTRY: dict[ErrorCode, ErrorFacts] = {
     ErrorCode.CURSOR_INVALID: _refused("The cursor does not come from an earlier page."),
     ErrorCode.LATENTS_MISSING: _refused("The session's latents are no longer all there.", 410),
     ErrorCode.STORE_FAILED: _ends("The store cannot be written or read.", 503, CloseCode.TRY_LATER, retryable=True),
+    ErrorCode.STORE_BEHIND: _refused(
+        "The store takes nothing now, and this needs it; the session goes on.", 503, retryable=True
+    ),
     ErrorCode.STORE_VERSION_UNKNOWN: _refused(
         "The store's tables are of a version that this program does not know.", 500
     ),

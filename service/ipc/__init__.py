@@ -35,6 +35,7 @@ from service.ipc.events import (
     Rejected,
     Rewound,
     Started,
+    Stored,
     Superseded,
     Warned,
 )
@@ -104,6 +105,7 @@ __all__ = [
     "Start",
     "Started",
     "Stop",
+    "Stored",
     "Superseded",
     "VersionMismatch",
     "Warned",

@@ -25,6 +25,7 @@ from service.ipc.events import (
     Rejected,
     Rewound,
     Started,
+    Stored,
     Superseded,
     Warned,
 )
@@ -58,6 +59,7 @@ SessionEvent: TypeAlias = (
     | Rewound
     | Warned
     | Chunk
+    | Stored
     | Ended
     | Failed
     | Full

@@ -125,7 +125,16 @@ class Chunk(Message, frozen=True, kw_only=True):
     timings: StageMilliseconds
     lead_seconds: float = 0.0
     """Media made, this block included, less the playhead, when the block was finished."""
+    stored: bool = True
+    """Its latents are in their file; False: the disk does not take them now, and `Stored` comes when it has."""
     payload: bytes
+
+
+class Stored(Message, frozen=True, kw_only=True):
+    """The latents of a chunk that had to wait for the disk are in their file."""
+
+    session: str
+    sequence: int
 
 
 class Ended(Message, frozen=True, kw_only=True):

@@ -173,7 +173,7 @@ class JobBook:
         await self.store.write(work)
 
     async def add_block(self, job: Job, block: Block) -> Job:
-        """The next block. Raises StaleAttempt, or StoreFailed where it is not the next."""
+        """The next block. Raises StaleAttempt, or ChunkOutOfTurn where it is not the next."""
 
         def work(connection: Connection) -> Job:
             now, row = self.clock(), block.row

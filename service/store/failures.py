@@ -88,5 +88,14 @@ class StoreFailed(StoreError):
         super().__init__(ErrorCode.STORE_FAILED, message)
 
 
+class ChunkOutOfTurn(StoreError):
+    """A chunk that is not the session's next: a fault of the program, which waiting does not mend."""
+
+    def __init__(self, session: str, *, expected: int, given: int) -> None:
+        super().__init__(ErrorCode.INTERNAL_ERROR, f"the next chunk of session {session} is {expected}, not {given}")
+        self.expected = expected
+        self.given = given
+
+
 class StoreClosed(StoreFailed):
     """The store was closed."""

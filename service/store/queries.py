@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, Row, and_, delete, func, insert, or_, select, update
 
-from service.store.failures import SessionUnknown, StoreFailed
+from service.store.failures import ChunkOutOfTurn, SessionUnknown
 from service.store.jobs_schema import JOBS
 from service.store.records import ChunkRow, EndReason, SessionRecord, StoredEvent
 from service.store.schema import CHUNKS, EVENTS, FAMILIES, SESSIONS
@@ -63,7 +63,7 @@ def ended_sessions(connection: Connection) -> tuple[tuple[str, float], ...]:
 
 
 def add_chunk(connection: Connection, session: str, *, row: ChunkRow, events: Sequence[str]) -> None:
-    """Raises SessionUnknown, or StoreFailed if the chunk is not the next one."""
+    """Raises SessionUnknown, or ChunkOutOfTurn if the chunk is not the next one."""
     grown = (
         update(SESSIONS)
         .where(SESSIONS.c.id == session, SESSIONS.c.next_sequence == row.sequence)
@@ -71,7 +71,7 @@ def add_chunk(connection: Connection, session: str, *, row: ChunkRow, events: Se
     )
     if connection.execute(grown).rowcount != 1:
         expected = record_of(connection, session).next_sequence
-        raise StoreFailed(f"the next chunk of session {session} is {expected}, not {row.sequence}")
+        raise ChunkOutOfTurn(session, expected=expected, given=row.sequence)
     add_rows(connection, session, rows=[row])
     add_events(connection, session, events=[StoredEvent(row.sequence, event) for event in events])
 

@@ -27,6 +27,9 @@ from service.worker.streams import weighted
 from service.worker.table import SessionTable
 from service.worker.tenancy import choices
 
+_LATE_SECONDS = 1.0
+"""Between two tries of what a disk did not take."""
+
 
 class Channel(Protocol):
     """The worker's end; `service.channel.WorkerChannel` outside tests."""
@@ -69,6 +72,7 @@ class Loop:
         self._channel = channel
         self._clock = clock
         self._drain_asked = False
+        self._tried_at = clock()
         self._table = SessionTable(engine, facts, settings=settings, send=channel.send, clock=clock)
         self._reports: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._media = MediaThreads(
@@ -85,6 +89,7 @@ class Loop:
         while not table.draining:
             self._moved()
             self._take_reports()
+            self._try_late()
             table.obey(self._channel.drain())
             session = table.scheduler.next(self._clock())
             if session is None:
@@ -200,6 +205,14 @@ class Loop:
     def _moved(self) -> None:
         self.progress.moved_at = self._clock()
         self.progress.sessions = len(self._table)
+
+    def _try_late(self) -> None:
+        """What the disk did not take is tried again, now and then."""
+        now = self._clock()
+        if now >= self._tried_at + _LATE_SECONDS:
+            self._tried_at = now
+            for job in self._table.late:
+                self._media.try_again(job)
 
     def _note(self, report: Report) -> None:
         """Called by the encoder threads."""

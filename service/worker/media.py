@@ -2,10 +2,11 @@
 
 Knows frames, picture formats and lanes; knows nothing of the engine, pacing or what an interaction means. Invariants:
 what is put on a lane leaves it in the order in which its place was taken, whichever thread is ready first; a chunk
-leaves only after its latents are in their file; the queue of work is bounded; what cannot be encoded or stored is
-reported and does not end the thread.
+leaves only after its latents are in their file, or says that they wait for the disk; the queue of work is bounded; what
+cannot be encoded or stored is reported and does not end the thread.
 """
 
+import contextlib
 import io
 import logging
 import queue
@@ -18,7 +19,7 @@ from typing import Any, TypeAlias
 from PIL import Image
 
 from service.errors import ErrorCode
-from service.ipc import Applied, Chunk, Event, Format, FrameSpan, IpcError, StageMilliseconds
+from service.ipc import Applied, Chunk, Event, Format, FrameSpan, IpcError, StageMilliseconds, Stored, changed
 from service.media import draw_marks, encode_fragment
 from service.worker.engine import EngineBlock, Frames
 from service.worker.latents import LatentFiles
@@ -93,6 +94,17 @@ class EncodeJob:
     """Has the block's, under its sequence."""
     lead_seconds: float
     """Media made, this block included, less what is shown, when the block was finished."""
+    must_store: bool = False
+    """Nobody watches it: rather than going on without a file, it fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class LateJob:
+    """A session of which something waits for the disk: it is tried again."""
+
+    session: str
+    lane: Lane
+    latents: LatentFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +136,7 @@ class MediaStalled(RuntimeError):
 class MediaThreads:
     """A fixed number of encoder threads behind one bounded queue.
 
-    `report` is called from those threads; every job ends in exactly one report.
+    `report` is called from those threads; every block ends in exactly one report.
     """
 
     def __init__(
@@ -136,7 +148,7 @@ class MediaThreads:
         clock: Callable[[], float],
         mark_frames: bool = False,
     ) -> None:
-        self._jobs: queue.Queue[EncodeJob | None] = queue.Queue(queue_size)
+        self._jobs: queue.Queue[EncodeJob | LateJob | None] = queue.Queue(queue_size)
         self._report = report
         self._clock = clock
         self._mark_frames = mark_frames
@@ -146,11 +158,16 @@ class MediaThreads:
         for thread in self._threads:
             thread.start()
 
-    def submit(self, job: EncodeJob, *, timeout: float) -> None:
+    def submit(self, job: EncodeJob | LateJob, *, timeout: float) -> None:
         try:
             self._jobs.put(job, timeout=timeout)
         except queue.Full as error:
             raise MediaStalled(f"expected an encoder thread to be free within {timeout} s") from error
+
+    def try_again(self, job: LateJob) -> None:
+        """Where the threads have the time for it."""
+        with contextlib.suppress(queue.Full):
+            self._jobs.put_nowait(job)
 
     def close(self, timeout: float) -> None:
         """Finish what was submitted, waiting at most `timeout` seconds for it."""
@@ -166,7 +183,10 @@ class MediaThreads:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             try:
-                self._deliver(job)
+                if isinstance(job, LateJob):
+                    tell_stored(job)
+                else:
+                    self._deliver(job)
             except IpcError as error:
                 self._report(ChannelBroken(error))
 
@@ -174,7 +194,7 @@ class MediaThreads:
         started = time.perf_counter()
         number = job.block.index
         try:
-            job.latents.store(job.sequence)
+            stored = _store(job)
             write_thumbnail(job.latents.thumbnail, job.block.frames, sequence=job.sequence)
             lengths, payload = self._encoded(job)
             sha256 = job.block.frames_sha256
@@ -185,7 +205,8 @@ class MediaThreads:
             logger.exception("session %s: block %d cannot be encoded", job.session, number)
             self._give_up(job, ErrorCode.INTERNAL_ERROR, f"block {number} could not be encoded: {error}")
             return
-        chunk = _chunk(job, lengths, payload, sha256, encode_ms=(time.perf_counter() - started) * 1000)
+        encode_ms = (time.perf_counter() - started) * 1000
+        chunk = changed(_chunk(job, lengths, payload, sha256, encode_ms=encode_ms), stored=stored)
         job.lane.fill(job.place, lambda send, now: self._emit(job, chunk, send, now))
 
     def _encoded(self, job: EncodeJob) -> tuple[list[int], bytes]:
@@ -204,6 +225,24 @@ class MediaThreads:
             send(_applied(job, application, now))
         send(chunk)
         self._report(ChunkSent(job.session, job.pts, now))
+
+
+def _store(job: EncodeJob) -> bool:
+    """Whether the latents are in their file. Raises OSError where they have to be."""
+    try:
+        job.latents.store(job.sequence)
+    except OSError as error:
+        if job.must_store:
+            raise
+        logger.warning("session %s: the latents of block %d wait: %s", job.session, job.block.index, error)
+        job.latents.put_off(job.sequence)
+        return False
+    return True
+
+
+def tell_stored(job: LateJob) -> None:
+    """Write what waits for the disk, as far as it takes it, and say so. Raises IpcError."""
+    job.latents.store_late(lambda sequence: job.lane.post(Stored(session=job.session, sequence=sequence)))
 
 
 def encode_frames(

@@ -32,7 +32,7 @@ from service.worker.engine import EngineBlock
 from service.worker.guard import BlockGuard
 from service.worker.history import History
 from service.worker.latents import LatentFiles
-from service.worker.media import Application, EncodeJob, Lane
+from service.worker.media import Application, EncodeJob, Lane, LateJob
 from service.worker.pacing import Pace
 from service.worker.timeline import Pending, Refusal, Timeline, blocks_ahead
 
@@ -100,7 +100,7 @@ class Session:
 
     @property
     def ready(self) -> bool:
-        return self.state is SessionState.RUNNING and self._credits > 0
+        return self.state is SessionState.RUNNING and self._credits > 0 and not self.latents.full
 
     @property
     def background(self) -> bool:
@@ -277,7 +277,13 @@ class Session:
             applications=applications,
             latents=self.latents,
             lead_seconds=self._pace.lead(now),
+            must_store=self.background,
         )
+
+    @property
+    def late(self) -> LateJob | None:
+        """Where something of it waits for the disk."""
+        return LateJob(self.id, self._lane, self.latents) if self.latents.late else None
 
     def _apply(self, block: EngineBlock) -> tuple[Application, ...]:
         applications = []

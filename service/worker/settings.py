@@ -72,6 +72,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """Host memory for copies of streams; None: what the memory plan leaves for them."""
     turn_blocks: int
     """Most blocks in a row that an unpaced session makes where sessions take turns on the device."""
+    late_bytes: int
+    """Latents of one session that may wait in memory for a disk that takes none."""
     guard: bool
     """Hold every block against what black, saturated or frozen pictures look like."""
     interaction_queue: int

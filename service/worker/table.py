@@ -35,7 +35,7 @@ from service.ipc import (
 )
 from service.worker.engine import Engine
 from service.worker.latents import LatentFiles
-from service.worker.media import Lane, Send
+from service.worker.media import Lane, LateJob, Send, tell_stored
 from service.worker.pacing import Pace, RealtimePace, UnpacedPace
 from service.worker.reading import reading_warnings
 from service.worker.scheduler import Scheduler
@@ -219,7 +219,7 @@ class SessionTable:
             lane=Lane(self._send, clock=self._clock),
             pace=self._pace(start, arrived_at),
             timeline=Timeline(self._settings.interaction_queue),
-            latents=LatentFiles(Path(self._settings.store_dir), start.session),
+            latents=LatentFiles(Path(self._settings.store_dir), start.session, room=self._settings.late_bytes),
             arrived_at=arrived_at,
         )
         seed = secrets.randbelow(2**63) if start.seed is None else start.seed
@@ -298,13 +298,26 @@ class SessionTable:
             position=frames / fps,
         )
 
+    @property
+    def late(self) -> tuple[LateJob, ...]:
+        """Sessions of which something waits for the disk."""
+        return tuple(job for session in self._open.values() if (job := session.late) is not None)
+
     def end(self, session: Session, reason: EndReason) -> None:
+        self._store_late(session)
         session.end(reason, journal=self.streams.journal(session).to_json())
         self._close(session)
 
     def fail(self, session: Session, *, code: str, message: str, field: str | None = None) -> None:
+        self._store_late(session)
         session.fail(code, message, field=field)
         self._close(session)
+
+    def _store_late(self, session: Session) -> None:
+        """Once more, and then never again."""
+        if session.late is not None:
+            tell_stored(session.late)
+            session.latents.give_up()
 
     def end_all(self, reason: EndReason) -> None:
         for session in list(self._open.values()):

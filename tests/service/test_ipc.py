@@ -61,6 +61,7 @@ EVENTS: list[ipc.Event] = [
     ipc.ControlApplied(session="s", action="pause", sequence=4, event_id="e"),
     ipc.Discarded(session="s", from_sequence=3, next_sequence=6, block=2, reason="rewind"),
     ipc.Rewound(session="s", block=2, take=1, sequence=6, event_id="e"),
+    ipc.Stored(session="s", sequence=3),
     ipc.Warned(session="s", code="prompt_truncated", message="m", event_id="e", kept_characters=200),
     ipc.Chunk(
         session="s",

@@ -15,6 +15,7 @@ from service.protocol.server import (
     InteractionRejected,
     InteractionSuperseded,
     SessionResumed,
+    SessionWarning,
     VideoStart,
 )
 from service.store.failures import StoreFailed
@@ -165,18 +166,19 @@ async def _replaced(service: Running) -> bool:
     return True
 
 
-async def test_a_prompt_that_cannot_be_kept_is_refused_and_the_session_goes_on(tmp_path: Path) -> None:
+async def test_a_prompt_that_cannot_be_kept_now_goes_on_and_is_kept_later(tmp_path: Path) -> None:
     async with running(PATIENT, store_folder=tmp_path) as service, service.connection() as talk:
-        await begin(talk)
+        session = (await begin(talk)).session
 
         async def fails(session: str, prompt: AcceptedPrompt, *, keep: int) -> None:
             raise StoreFailed("the store cannot write: no space")
 
         keeps, service.store.accept_prompt = service.store.accept_prompt, fails  # type: ignore[method-assign]
         await talk.say(STORM)
-        heard = await talk.hear_until(InteractionRejected)
-        assert said(InteractionQueued, heard) == []
-        assert not any(isinstance(item.message, ErrorMessage) for item in heard)
+        heard = await talk.hear_until(SessionWarning)
+        heard += await talk.hear_until(InteractionApplied)
+        assert not any(isinstance(item.message, ErrorMessage | InteractionRejected) for item in heard)
+        service.worker.streaming = False
         service.store.accept_prompt = keeps  # type: ignore[method-assign]
-        await talk.say(STORM)
-        await talk.hear_until(InteractionApplied)
+        await talk.hear_until(SessionWarning)
+        assert [prompt.event_id for prompt in await service.store.prompts(session)] == [STORM.event_id]

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from service.access.principal import Principal, Scope
 from service.api.problem import add_problem_handlers
-from service.api.recordings import RecordingRequest, Recordings
+from service.api.recordings import KEEP_SECONDS, RecordingRequest, Recordings
 from service.api.sessions_routes import SessionRoutes, sessions_routes
 from service.errors import REGISTRY, ErrorCode
 from service.store.document import SessionDocument
@@ -185,7 +185,7 @@ def etag(answer: httpx2.Response, cut: str) -> str:
     return f'"{hashlib.sha256(cut.encode() * 1000).hexdigest()}"'
 
 
-async def test_a_recording_is_a_file_and_nothing_is_left(service: Service) -> None:
+async def test_a_recording_is_a_file_that_is_kept_for_a_while(service: Service) -> None:
     for name in ("a", "gone", "broken"):
         await fill(service.store, name, 1)
     for cut in ("final", "aired"):
@@ -200,13 +200,52 @@ async def test_a_recording_is_a_file_and_nothing_is_left(service: Service) -> No
     await service.refused("GET", "/gone/recording", ErrorCode.LATENTS_MISSING)
     await service.refused("GET", "/broken/recording", ErrorCode.RECORDING_FAILED)
     await service.refused("GET", "/a/recording", ErrorCode.FIELD_CHOICE, params={"cut": "all"})
+    kept = list((service.store.folder / "recordings").iterdir())
+    assert len(kept) == 2, "one of each cut, and nothing of what failed"
+    head = await service.ask("HEAD", "/a/recording")
+    assert (head.status_code, head.content) == (200, b"")
+    assert (head.headers["ETag"], head.headers["Content-Length"]) == (etag(answer, "final"), "5000")
+    assert list((service.store.folder / "recordings").iterdir()) == kept, "ranges and heads make none again"
+    await service.store.end_session("a", "stopped")
+    assert (await service.ask("DELETE", "/a")).status_code == 204
     assert list((service.store.folder / "recordings").iterdir()) == []
+
+
+async def test_recordings_are_kept_up_to_a_time_and_a_size_and_while_they_are_true(tmp_path: Path) -> None:
+    now, made = [0.0], list[str]()
+
+    def counting(request: RecordingRequest) -> Sequence[str]:
+        made.append(request.session)
+        return command(request)
+
+    recordings = Recordings(tmp_path, counting, timeout=60.0, keep_bytes=12_000, clock=lambda: now[0])
+
+    async def asked(session: str, state: str = "1") -> None:
+        found = await recordings.record(session, "final", state=state)
+        with found.file as file:
+            assert hashlib.file_digest(file, "sha256").hexdigest() == found.etag
+            assert file.tell() == found.size == 5000
+
+    for session in ("a", "b", "a", "b"):
+        await asked(session)
+    assert made == ["a", "b"]
+    await asked("a", "2")
+    assert made == ["a", "b", "a"], "it has changed"
+    await asked("c")
+    await asked("a", "2")
+    assert made == ["a", "b", "a", "c"]
+    await asked("b")
+    assert made[4:] == ["b"], "there was room for two"
+    now[0] += KEEP_SECONDS
+    await asked("b")
+    assert made[5:] == ["b"]
+    assert len(list((tmp_path / "recordings").iterdir())) == 1
 
 
 async def test_a_recording_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     recordings = Recordings(tmp_path, command, timeout=0.2)
     with pytest.raises(Exception, match=r"not ready within 0\.2 s"):
-        await recordings.record("slow", "final")
+        await recordings.record("slow", "final", state="")
     assert list((tmp_path / "recordings").iterdir()) == []
 
 

@@ -9,12 +9,12 @@ import pytest
 
 from service.errors import ConfigError
 from service.store.failures import (
+    ChunkOutOfTurn,
     CursorInvalid,
     ForkPointInvalid,
     SessionLive,
     SessionUnknown,
     StoreClosed,
-    StoreFailed,
 )
 from service.store.history import CoursePoint
 from service.store.records import SessionRecord
@@ -37,10 +37,10 @@ async def test_a_session_comes_back_as_it_was_given(store: SessionStore) -> None
 async def test_a_chunk_that_is_not_the_next_is_refused_and_leaves_nothing(store: SessionStore) -> None:
     await store.open_session(record())
     for wrong in (1, -1, 7):
-        with pytest.raises(StoreFailed, match=f"next chunk of session a is 0, not {wrong}"):
+        with pytest.raises(ChunkOutOfTurn, match=f"next chunk of session a is 0, not {wrong}"):
             await store.append_chunk("a", row(wrong), events=(prompt(0),))
     await store.append_chunk("a", row(0))
-    with pytest.raises(StoreFailed, match="is 1, not 0"):
+    with pytest.raises(ChunkOutOfTurn, match="is 1, not 0"):
         await store.append_chunk("a", row(0))
     assert (len(await store.chunks("a")), await store.events("a")) == (1, ())
 
@@ -161,7 +161,7 @@ async def test_a_write_that_fails_takes_no_other_with_it(store: SessionStore) ->
     await store.open_session(record())
     calls = [store.append_chunk("a", row(n if n != 3 else 90)) for n in range(6)]
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert [type(result) for result in results] == [type(None)] * 3 + [StoreFailed] * 3
+    assert [type(result) for result in results] == [type(None)] * 3 + [ChunkOutOfTurn] * 3
     assert len(await store.chunks("a")) == 3
 
 

@@ -129,6 +129,7 @@ SETTINGS = WorkerSettings(
     max_jobs=1,
     copy_bytes=None,
     turn_blocks=2,
+    late_bytes=1 << 20,
     guard=True,
     interaction_queue=4,
     session_credits=4,

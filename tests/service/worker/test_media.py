@@ -1,5 +1,6 @@
 """Frames to bytes and back, order per session, and what happens to a picture that cannot be encoded."""
 
+import dataclasses
 import hashlib
 import io
 import shutil
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from service.errors import ErrorCode
-from service.ipc import Applied, Chunk, Ended, Event, Format, IpcError
+from service.ipc import Applied, Chunk, Ended, Event, Format, IpcError, Stored
 from service.latent_files import latent_path
 from service.media import Mark, read_mark
 from service.worker.engine import Frames
@@ -26,10 +28,12 @@ from service.worker.media import (
     ChunkSent,
     EncodeJob,
     Lane,
+    LateJob,
     MediaStalled,
     MediaThreads,
     Report,
     encode_frames,
+    tell_stored,
 )
 from tests.service.worker.fake_engine import FPS, FakeBlock, fake_frames
 from tests.service.worker.fakes import Clock
@@ -266,12 +270,53 @@ def test_a_chunk_leaves_when_its_latents_are_in_their_file() -> None:
     assert whole == [True]
 
 
-def test_a_chunk_whose_latents_cannot_be_stored_does_not_leave() -> None:
+def test_a_chunk_of_a_job_whose_latents_cannot_be_stored_does_not_leave() -> None:
     studio = Studio()
     (studio.root / "latents").write_text("a file where the folder should be")
-    studio.media.submit(studio.job(0), timeout=PATIENCE)
+    studio.media.submit(dataclasses.replace(studio.job(0), must_store=True), timeout=PATIENCE)
     studio.media.close(PATIENCE)
     assert studio.sent == []
     (report,) = studio.reports
     assert isinstance(report, ChunkFailed)
     assert report.code is ErrorCode.STORE_FAILED
+
+
+def test_a_chunk_that_somebody_watches_leaves_and_is_stored_when_the_disk_takes_it() -> None:
+    studio = Studio(threads=1)
+    blocked = studio.root / "latents"
+    blocked.write_text("a file where the folder should be")
+    late = LateJob("s", studio.lane, studio.latents)
+    for number in range(3):
+        studio.media.submit(studio.job(number), timeout=PATIENCE)
+    studio.media.submit(late, timeout=PATIENCE)  # in vain
+    studio.media.close(PATIENCE)
+    assert [(chunk.sequence, chunk.stored) for chunk in studio.sent if isinstance(chunk, Chunk)] == [
+        (0, False),
+        (1, False),
+        (2, False),
+    ]
+    assert studio.latents.late == 3
+    assert torch.equal(studio.latents.read(1), FakeBlock(1, fake_frames(7, "p", 1, 4), (), ()).latents)
+    blocked.unlink()
+    tell_stored(late)
+    assert studio.sent[3:] == [Stored(session="s", sequence=number) for number in range(3)]
+    assert studio.latents.late == 0
+    assert all(latent_path(studio.root, "s", sequence=number).is_file() for number in range(3))
+
+
+def test_what_waits_for_the_disk_has_a_bound() -> None:
+    studio = Studio(threads=1)
+    one = studio.job(0).block.latents.nbytes
+    studio.latents = LatentFiles(studio.root, "s", room=2 * one)
+    (studio.root / "latents").write_text("a file where the folder should be")
+    full = []
+    for number in range(2):
+        studio.latents.keep(number, studio.job(number).block.latents)
+        studio.latents.put_off(number)
+        full.append(studio.latents.full)
+    assert full == [False, True]
+    (studio.root / "latents").unlink()
+    told: list[int] = []
+    studio.latents.store_late(told.append)
+    assert told == [0, 1]
+    assert not studio.latents.full
