@@ -1,15 +1,13 @@
 """Random schedules of sessions, replayed: `python -m tests.bench.schedules --schedules 1000`.
 
 Prompts, blends, cuts, rewinds, forks, pauses, parkings and restarts of the worker on a real small engine; each
-session's journal has to make the same frames again, and files and memory have to return to where they were. The last
-line is one JSON document.
+session's journal has to make the same frames again, and files and allocated memory have to return to where they were.
+The last line is one JSON document.
 """
 
 import argparse
-import gc
 import json
 import random
-import resource
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import get_args
 
 import torch
 
+from tests.bench.allocated import allocated_bytes, one_arena
 from tests.models.engines import make_generator
 from tests.service.worker.schedules import Kind, Step, play
 
@@ -41,17 +40,10 @@ def run(count: int, *, seed: int) -> dict[str, float]:
             )
             blocks += sum(len(record.rows) for record in played.records.values())
         if number == WARM:
-            first = _resident()
+            first = allocated_bytes()
         if (number + 1) % 50 == 0:
             sys.stderr.write(f"{number + 1} of {count} schedules, {blocks} blocks\n")
-    gc.collect()
-    return {"schedules": count, "blocks": blocks, "grown_mib": round((_resident() - first) / 2**20, 1)}
-
-
-def _resident() -> int:
-    gc.collect()
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+    return {"schedules": count, "blocks": blocks, "grown_mib": round((allocated_bytes() - first) / 2**20, 3)}
 
 
 def main() -> None:
@@ -59,6 +51,7 @@ def main() -> None:
     parser.add_argument("--schedules", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    one_arena()
     torch.set_num_threads(1)  # passes of a few microseconds: a second thread is only waited for
     print(json.dumps(run(options.schedules, seed=options.seed)))
 
