@@ -29,6 +29,7 @@ OPTIONS = ClientOptions(
 FEW = replace(OPTIONS, buffer_chunks=2)
 """Of a session that is made as fast as it is taken: so little is made before all of its prompts are there."""
 SCHEDULE: tuple[tuple[float, PromptMode], ...] = (
+    (4.5, "flush"),
     (9.0, "recache"),
     (12.0, "cut"),
     (13.5, "flush"),
@@ -61,6 +62,8 @@ class Watched:
     done: str = ""
     seconds: float = 0.0
     """Of the video, at which the newest block begins."""
+    begins: dict[int, float] = field(default_factory=dict)
+    """Seconds of the video at which chunks begin."""
     session: Session | None = None
     schedule: tuple[tuple[float, PromptMode], ...] = ()
     switches: list[Switch] = field(default_factory=list)
@@ -78,8 +81,14 @@ class Watched:
         del self.video[block:]
         self.video.append(chunk.frames_sha256)
         self.numbers.append(sequence)
-        self.seconds = chunk.metadata.pts
+        self.seconds = self.begins[sequence] = chunk.metadata.pts
         self.came.set()
+
+    @property
+    def given_late(self) -> bool:
+        """A prompt came when its block had been made already: that is another session."""
+        begun = [(at, switch.sequence) for (at, _), switch in zip(self.schedule, self.switches, strict=False)]
+        return any(number is not None and self.begins.get(number, 0.0) - at >= 0.75 for at, number in begun)
 
     async def more(self, chunks: int) -> None:
         """Until so many more chunks came, or the session has ended."""

@@ -87,11 +87,19 @@ async def compare(everyone: list[Watched], port: int) -> int:
     """Blocks that are not as in the same session, undisturbed."""
     different = 0
     for one in everyone:
-        alone = Watched(one.seed, schedule=one.schedule)
-        await watch(alone, port, seconds=one.seconds + 1.75, pacing="none")
+        alone = await _alone(one, port)
         pairs = zip(one.video, alone.video, strict=False)
         different += sum(mine != theirs for mine, theirs in pairs) + max(0, len(one.video) - len(alone.video))
     return different
+
+
+async def _alone(one: Watched, port: int) -> Watched:
+    """The same session as fast as it can be made; again where its prompts came too late for that."""
+    while True:
+        alone = Watched(one.seed, schedule=one.schedule)
+        await watch(alone, port, seconds=one.seconds + 1.75, pacing="none")
+        if not alone.given_late or one.given_late:
+            return alone
 
 
 def right(figures: dict[str, object]) -> bool:
