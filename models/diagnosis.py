@@ -107,7 +107,10 @@ def _device(options: LoadOptions) -> list[str]:
 def _fast_paths(preset: Preset, options: LoadOptions) -> list[str]:
     preset = as_asked(preset, options)
     chosen = choose(options.speed, device=pick_device(options.device), window=preset.window)
-    facts = {**chosen.describe(), **options.lossy.describe()}
+    lossy = options.lossy
+    facts = {**chosen.describe(), **lossy.describe()}
+    if lossy.short_heads:
+        facts["short heads"] = f"{lossy.short_heads} of each layer, {lossy.short_frames(preset)} latent frames"
     return [", ".join(f"{name}: {value}" for name, value in facts.items()) or "none"]
 
 
