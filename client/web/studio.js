@@ -36,6 +36,7 @@ export class Studio {
   /** @type {import("./script.js").Change[]} a script that waits for the next take */
   waiting = [];
   saving = false; // the server makes a recording for this page
+  #beginning = false; // a picture may be on its way first: one take is begun, however often it is asked for
   #query = new URLSearchParams(location.search);
 
   constructor() {
@@ -189,7 +190,13 @@ export class Studio {
       this.strip.choose(null);
       return true;
     }
-    return this.#begin(prompts);
+    if (this.#beginning) return false;
+    this.#beginning = true;
+    try {
+      return await this.#begin(prompts);
+    } finally {
+      this.#beginning = false;
+    }
   }
 
   /** @param {import("./script.js").Weighted[]} prompts */

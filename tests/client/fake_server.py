@@ -216,11 +216,14 @@ async def fake_server(script: Script) -> AsyncIterator[FakeServer]:
     assert server.failures == []
 
 
-async def whole_take(peer: Peer, *, chunk_seconds: float = 0.0) -> None:
-    """A server as it should be: chunks until `max_seconds` or stop, a prompt shows in the first chunk it can."""
+async def whole_take(peer: Peer, *, chunk_seconds: float = 0.0, prompted_by: float | None = None) -> None:
+    """A server as it should be: chunks until `max_seconds` or stop, a prompt shows in the first chunk it can.
+
+    `prompted_by`: a second of media that is not passed before a prompt has come, however slow the client is.
+    """
     asked = await peer.start()
     waiting: list[SessionInteraction] = []
-    stopped = asyncio.Event()
+    stopped, prompted = asyncio.Event(), asyncio.Event()
 
     async def listen() -> None:
         while not stopped.is_set():
@@ -228,6 +231,7 @@ async def whole_take(peer: Peer, *, chunk_seconds: float = 0.0) -> None:
                 case SessionInteraction() as interaction:
                     await peer.send(InteractionQueued(event_id=interaction.event_id))
                     waiting.append(interaction)
+                    prompted.set()
                 case SessionPing(id=name):
                     await peer.send(SessionPong(id=name))
                 case SessionStop():
@@ -238,6 +242,8 @@ async def whole_take(peer: Peer, *, chunk_seconds: float = 0.0) -> None:
     active: tuple[str, ...] = ()
     while not stopped.is_set() and sequence * SECONDS_PER_CHUNK < (asked.max_seconds or 1e9):
         await asyncio.sleep(chunk_seconds)
+        if prompted_by is not None and sequence * SECONDS_PER_CHUNK >= prompted_by:
+            await prompted.wait()
         due = [event for event in waiting if (event.at or 0.0) <= sequence * SECONDS_PER_CHUNK]
         started = tuple(event.event_id for event in due)
         hue += len(due)

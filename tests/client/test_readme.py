@@ -2,11 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+
+import pytest
 
 from client.load_report import LoadReport, Percentiles
 from client.report import StreamReport, SwitchReport
@@ -14,6 +18,7 @@ from tests.client.fake_server import Peer, fake_server, whole_take
 from tests.client.serving import serving
 from tests.service.api.running import running
 from tests.service.api.videos.desk import rest
+from tests.serving import running_service
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = re.compile(r"(?:ws|http)://127\.0\.0\.1:8000")
@@ -24,8 +29,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
 
 
+def words_of(command: str) -> list[str]:
+    """The first block that tells this command, without the program's name."""
+    told = next(block for block in blocks("sh") if block.startswith(f"longtake {command} "))
+    return shlex.split(told)[1:]
+
+
 async def script(peer: Peer) -> None:
-    await whole_take(peer, chunk_seconds=0.02)
+    await whole_take(peer, chunk_seconds=0.02, prompted_by=4.5)
 
 
 async def run_beside_server(*words: str, folder: Path) -> str:
@@ -74,7 +85,7 @@ async def test_program_of_videos(tmp_path: Path) -> None:
 
 async def test_top() -> None:
     async with running() as service:
-        output = await run_command(*shlex.split(blocks("sh")[2])[1:], "--url", service.url, folder=ROOT)
+        output = await run_command(*words_of("top"), "--url", service.url, folder=ROOT)
     assert json.loads(output)["sessions"] == []
 
 
@@ -89,17 +100,41 @@ async def run_command(*words: str, folder: Path) -> str:
 
 
 async def test_commands(tmp_path: Path) -> None:
-    take, sheet, _ = blocks("sh")
-    words = shlex.split(take)
-    assert words[0] == "longtake"
-    command = [sys.executable, "-m", "service", *words[1:], "--url", "SERVER", "--pacing", "none"]
+    command = [sys.executable, "-m", "service", *words_of("stream"), "--url", "SERVER", "--pacing", "none"]
     output = await run_beside_server(*command, folder=tmp_path)
     report = json.loads(output.splitlines()[-1])
     assert (report["frames"], report["missing"]) == (168, 0)
     assert [switch["prompt"] for switch in report["switches"]] == ["a blue star circles over the sea at night"]
-    facts = json.loads(await run_command(*shlex.split(sheet)[1:], folder=tmp_path))
+    facts = json.loads(await run_command(*words_of("sheet"), folder=tmp_path))
     assert (facts["frames"], facts["chapters"], facts["stills"]) == (168, 2, 12)
     assert (tmp_path / "sheet.jpg").stat().st_size > 0
+
+
+async def test_the_picture_in_the_terminal(tmp_path: Path) -> None:
+    (words,) = (shlex.split(block)[1:] for block in blocks("sh") if "--show" in block)
+    command = [sys.executable, "-m", "service", *words, "--url", "SERVER"]
+    await run_beside_server(*command, folder=tmp_path)
+
+
+@pytest.mark.system
+async def test_many_sessions(tmp_path: Path) -> None:
+    with running_service() as address:
+        output = await run_command(*words_of("load"), "--url", f"ws://{address}", folder=tmp_path)
+    report = json.loads(output.splitlines()[-1])
+    assert (report["sessions"], report["completed"], report["missing"]) == (2, 2, 0)
+
+
+def test_completion_is_written(tmp_path: Path) -> None:
+    (told,) = (block for block in blocks("sh") if "COMPLETE" in block)
+    (tmp_path / "longtake").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m service "$@"\n')
+    (tmp_path / "longtake").chmod(0o755)
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-euc", told], cwd=tmp_path, env=environment, timeout=300, check=True)
+    assert "_longtake_completion" in (tmp_path / "longtake.bash").read_text()
+
+
+def test_every_command_that_is_told_runs_here() -> None:
+    assert len(blocks("sh")) == 6
 
 
 def test_every_example_is_named() -> None:

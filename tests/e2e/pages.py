@@ -1,14 +1,15 @@
 """The real page in a real browser, and what a test reads of it: words, figures, and marks in the picture's pixels.
 
-Knows Playwright, the page's elements and the marks that a service with `mark_frames` draws; nothing of how the page works. Invariants: every wait is for a
-condition, with a generous limit; what a browser complains of (errors, violations of the content policy) is kept and has
-to be empty at the end.
+Knows Playwright, the page's elements and the marks that a service with `mark_frames` draws; nothing of how the page
+works. Invariants: every wait is for a condition, with a generous limit; what a browser complains of (errors, violations
+of the content policy) is kept and has to be empty at the end.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ class Sight:
 
     mark: Mark
     at: float = field(compare=False)
+
+
+def in_order(sights: list[Sight]) -> bool:
+    """Of two at least, each later in the take than the one before."""
+    return len(sights) > 1 and all(before < after for before, after in pairwise(sights))
 
 
 @dataclass(slots=True)

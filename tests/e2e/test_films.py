@@ -1,7 +1,7 @@
 """Fragments and films in a real browser: each block is on screen without the next, and a film has exactly its frames.
 
-The frames have their number in them, as bright and dark squares, or the marks of the service's test mode, so that what is
-on screen can be read.
+The frames have their number in them, as bright and dark squares, or the marks of the service's test mode, so that what
+is on screen can be read.
 """
 
 import asyncio

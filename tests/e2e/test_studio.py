@@ -16,23 +16,10 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.e2e.cutting import CuttingProxy
-from tests.e2e.pages import LIMIT, PROMPTS, SETTINGS, Sight, StudioPage, chromium, studio_page
-from tests.serving import running_service
+from tests.e2e.pages import LIMIT, PROMPTS, Sight, StudioPage, in_order, studio_page
 
 pytestmark = pytest.mark.system
 BLOCK = 12
-
-
-@pytest.fixture(scope="module", name="address")
-def _address() -> Iterator[str]:
-    with running_service(*SETTINGS) as address:
-        yield address
-
-
-@pytest.fixture(scope="module", name="browser")
-def _browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(name="studio")
@@ -42,10 +29,6 @@ def _studio(browser: Browser, address: str) -> Iterator[StudioPage]:
         yield studio
         studio.check_quiet()
         studio.page.evaluate("() => window.studio.take?.stop()")
-
-
-def in_order(sights: list[Sight]) -> bool:
-    return len(sights) > 1 and all(before < after for before, after in pairwise(sights))
 
 
 def pace(sights: list[Sight]) -> float:

@@ -6,36 +6,24 @@ Axe is put into the page by the test alone. Each state is looked at in light and
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Response
 
 from tests.e2e.npm_tools import install_tools
-from tests.e2e.pages import PROMPTS, StudioPage, chromium, studio_page
+from tests.e2e.pages import PROMPTS, StudioPage, in_order, studio_page
 from tests.e2e.prefix import behind_prefix
 from tests.serving import ROOT, running_service
 
 pytestmark = pytest.mark.system
 MOST_BYTES = 100_000
+BLOCK = 12
 
 
 @pytest.fixture(scope="module", name="tools")
 def _tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return install_tools(tmp_path_factory.mktemp("npm"))
-
-
-@pytest.fixture(scope="module", name="address")
-def _address() -> Iterator[str]:
-    with running_service("--set", "heartbeat_timeout=60") as address:
-        yield address
-
-
-@pytest.fixture(scope="module", name="browser")
-def _browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 def violations(studio: StudioPage, axe: str) -> list[str]:
@@ -107,6 +95,9 @@ def test_the_page_is_light(browser: Browser, address: str) -> None:
         studio.open("/")
         loaded = sum(answer.request.sizes()["responseBodySize"] for answer in answers)
         assert 20_000 < loaded < MOST_BYTES
+        files = [answer for answer in answers if "/v1/" not in answer.url]
+        assert {answer.headers["content-encoding"] for answer in files} == {"gzip"}
+        assert 2 * loaded < sum(len(answer.body()) for answer in answers), "it is compressed indeed"
         assert {answer.url.split("/")[2] for answer in answers} == {address}
         assert {answer.status for answer in answers} == {200}
 
@@ -161,8 +152,27 @@ def test_other_screens_show_every_chunk(browser: Browser, address: str, painter:
         assert studio.inside("position") < position + 1
         studio.until_shown(2)
         assert studio.inside("live") is True
+        assert in_order(studio.sights())
         studio.page.click("#stop")
         studio.until("!window.studio.take.live", "the end")
+        studio.check_quiet()
+
+
+def test_every_frame_that_comes_is_drawn_once_or_counted(browser: Browser, address: str) -> None:
+    """Where the page paints, the test reads the pixels after each stroke: nothing is left to chance."""
+    with studio_page(browser, address) as studio:
+        studio.open("/?inside&painter=page")
+        studio.start()
+        studio.until_shown(4)
+        studio.page.click("#stop")
+        studio.until("!window.studio.take.live", "the end")
+        came = BLOCK * studio.inside("order.expected")
+        studio.until(f"(({{frames, dropped}}) => frames + dropped === {came})(window.studio.take.facts)", "all frames")
+        drawn, sights = studio.inside("facts.frames"), studio.sights()
+        assert in_order(sights)
+        assert len(sights) == drawn
+        assert {sight.mark.sequence for sight in sights} <= set(range(came // BLOCK))
+        assert {sight.mark.frame for sight in sights} <= set(range(BLOCK))
         studio.check_quiet()
 
 
