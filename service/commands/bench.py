@@ -218,6 +218,8 @@ def measure(generator: Generator, options: BenchOptions, *, load_seconds: float 
         costs = [run.block() for _ in range(options.blocks)]
         frames = run.frames - frames_before
         elapsed, watts = time.perf_counter() - begun, meter.watts()
+        # Before the profiler, which keeps much in memory itself.
+        peak = _peak_bytes()
         outside = outside_products(run.block, device)
         resident = run.resident_streams()
         run.close()
@@ -246,7 +248,7 @@ def measure(generator: Generator, options: BenchOptions, *, load_seconds: float 
         resident_streams=resident,
         watts=None if watts is None else round(watts, 1),
         load_seconds=round(load_seconds, 2),
-        peak_bytes=_peak_bytes(),
+        peak_bytes=peak,
         stages=stages_of(costs),
         machine=machine,
     )
