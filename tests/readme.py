@@ -30,9 +30,7 @@ class CodeBlock:
 
 
 def code_blocks(page: str) -> list[CodeBlock]:
-    return [
-        CodeBlock(match[1], match[2], page.count("\n", 0, match.start()) + 1) for match in FENCE.finditer(page)
-    ]
+    return [CodeBlock(match[1], match[2], page.count("\n", 0, match.start()) + 1) for match in FENCE.finditer(page)]
 
 
 def link_targets(page: str) -> set[str]:
