@@ -67,9 +67,17 @@ class Sockets:
         if not self.of_address[address]:
             del self.of_address[address]
 
+    def _neighbours(self, transport: asyncio.BaseTransport) -> int:
+        """How many sockets its address has."""
+        return self.of_address[self.addresses[transport]]
+
     def _make_room(self) -> bool:
-        """Ends the socket that has waited longest; False where all are busy."""
-        oldest = next(iter(self.waiting), None)
+        """Ends the socket that has waited longest, of those whose address has the most; False where all are busy.
+
+        A crowd that comes at once is newer than whoever has just asked and was not read yet.
+        """
+        crowd = max((self._neighbours(transport) for transport in self.waiting), default=0)
+        oldest = next((transport for transport in self.waiting if self._neighbours(transport) == crowd), None)
         if oldest is None:
             return False
         self.gone(oldest)

@@ -14,8 +14,8 @@ class Reception(BaseModel):
         1024,
         ge=8,
         le=65536,
-        description="TCP connections at once; where there are more, the one that has waited longest for a request is"
-        " closed.",
+        description="TCP connections at once; where there are more, the one that has waited longest for a request, of"
+        " those of the address that has the most, is closed.",
     )
     max_sockets_per_address: int = Field(
         512,

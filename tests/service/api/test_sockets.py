@@ -50,6 +50,17 @@ def test_where_there_are_too_many_the_one_that_waited_longest_goes() -> None:
     assert len(sockets) == 8
 
 
+def test_a_crowd_of_one_address_costs_nobody_elses() -> None:
+    sockets = Sockets(CONFIG)
+    guest = FakeTransport("guest")
+    crowd = [FakeTransport("crowd" if number % 2 else "mob") for number in range(20)]
+    assert sockets.come(guest) is None
+    for transport in crowd:
+        assert sockets.come(transport) is None
+    assert not guest.aborted, "it came before all of them, and has not been read yet"
+    assert [transport.aborted for transport in crowd] == [True] * 13 + [False] * 7
+
+
 def test_where_all_are_busy_nobody_comes() -> None:
     sockets = Sockets(CONFIG)
     held = [FakeTransport(str(number)) for number in range(8)]
