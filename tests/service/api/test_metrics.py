@@ -43,6 +43,9 @@ async def test_a_session_is_counted_from_start_to_end() -> None:
         await talk.closed()
         text, after = await samples(service)
     assert after["longtake_sessions_active", ()] == 0
+    (computing,) = (dict(labels) for name, labels in after if name == "longtake_engine_info")
+    assert set(computing) == {"model", "device", "dtype", "attention", "numerics"}
+    assert all(computing.values())
     assert after["longtake_session_end_total", (("reason", "stopped"),)] == 1
     for name in ("admission_wait_seconds", "ttff_seconds", "session_duration_seconds", "prompt_switch_latency_seconds"):
         assert after[f"longtake_{name}_count", ()] == 1
