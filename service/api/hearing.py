@@ -43,6 +43,8 @@ class Hearing:
     pulse: Pulse = field(default_factory=Pulse)
     take: int | None = None
     fingerprint: str = ""
+    opened: bool = False
+    """The store has a record of it."""
     frames: int = 0
     applied: list[ipc.Applied] = field(default_factory=list)
     """What takes effect with the next chunk: it counts, and is said, once that is stored."""
@@ -51,12 +53,14 @@ class Hearing:
         """A worker has the session: for the first time, or again."""
         store, session = self.services.store, self.opening.session
         facts = self.services.worker.facts_of(session)
-        fingerprint = facts.fingerprint if facts else ""
+        # A worker that is lost already has no facts: what it was is not known, and it makes nothing more.
+        fingerprint = facts.fingerprint if facts else self.fingerprint
         media = self.audience.media
         self.audience.started = event
         self.applied.clear()
-        if not self.fingerprint:
+        if not self.opened:
             await store.open_session(self._record(event, fingerprint))
+            self.opened = True
             self.interactions.unwritten[:0] = self.opening.notes
         elif fingerprint != self.fingerprint:
             await self.keeping.note(json.dumps({"type": NUMERICS_CHANGED, "fingerprint": fingerprint}))

@@ -63,6 +63,7 @@ class SessionHub:
             track=self.track,
             keeping=self.keeping,
             fingerprint=opening.record.fingerprint if opening.record else "",
+            opened=opening.record is not None,
         )
         self.phase = Phase.OPENING
         self._began = False

@@ -154,6 +154,18 @@ async def test_workers_may_be_lost_again_and_again() -> None:
         assert sequences == list(range(len(sequences)))
 
 
+async def test_a_worker_that_is_gone_when_its_first_word_is_heard_leaves_one_record() -> None:
+    async with running(PATIENT) as service, service.connection() as talk:
+        known, service.client.facts_of = service.client.facts_of, lambda session: None  # type: ignore[method-assign]
+        await begun(talk)
+        await talk.hear_until(ChunkMetadata)
+        service.client.facts_of = known  # type: ignore[method-assign]
+        service.kill_worker()
+        await service.new_worker()
+        await talk.hear_until(SessionResumed)
+        await talk.hear_until(ChunkMetadata)
+
+
 @pytest.mark.parametrize("late", ["patience", "given up"])
 async def test_where_no_other_worker_comes_every_session_hears_it_once(late: str) -> None:
     config = FAST if late == "patience" else PATIENT
