@@ -26,6 +26,12 @@ def test_rolling_restarts_lose_nothing() -> None:
     assert (figures["restarts"], figures["different"], figures["missing"]) == (3, 0, 0)
 
 
+def test_on_ray_a_worker_and_a_replica_are_killed_and_nothing_is_lost() -> None:
+    figures = figures_of("tests.bench.cluster", "--sessions", "8")
+    counts = [figures[name] for name in ("after_worker_killed", "missing", "different", "prompts_lost")]
+    assert counts == [8, 0, 0, 0]
+
+
 def test_growth_is_seen() -> None:
     """The guard of the soak has to trip where memory grows."""
     memory = Memory([(float(second), 100 + second, 100) for second in range(100)])
