@@ -22,7 +22,5 @@ def block_flops(preset: Preset) -> int:
     """All passes of one block over a full window, the clean pass among them where there is one."""
     video, window = preset.video, preset.window
     per_frame = preset.transformer.tokens_per_frame(video.latent_height, video.latent_width)
-    one = pass_flops(
-        preset.transformer, queries=window.block_frames * per_frame, keys=window.slots * per_frame
-    )
+    one = pass_flops(preset.transformer, queries=window.block_frames * per_frame, keys=window.slots * per_frame)
     return preset.sampler.passes * one

@@ -201,9 +201,7 @@ class _Run:
 
 
 @torch.inference_mode()
-def run_case(
-    case: ReferenceCase, *, device: torch.device | str = "cpu", forms: Forms | None = None
-) -> list[Deviation]:
+def run_case(case: ReferenceCase, *, device: torch.device | str = "cpu", forms: Forms | None = None) -> list[Deviation]:
     """Make all blocks of the case and compare every velocity, next input and latent.
 
     Args:

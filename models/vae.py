@@ -67,9 +67,7 @@ def rebuild_state(decoder: StreamDecoder, latents: Sequence[Tensor], *, position
     """
     needed = min(position, decoder.receptive_latents)
     if len(latents) != needed:
-        raise ValueError(
-            f"expected the {needed} latent frames before latent frame {position}, got {len(latents)}"
-        )
+        raise ValueError(f"expected the {needed} latent frames before latent frame {position}, got {len(latents)}")
     # An empty memory, but never a first latent frame: a decoder may treat that one otherwise.
     state = replace(decoder.start(), latents=position - needed)
     for latent_CHW in latents:
@@ -115,9 +113,7 @@ class LinearCodecConfig:
             if getattr(self, name) < 1:
                 raise ConfigError(f"expected {name} of 1 or more, got {getattr(self, name)}", field=name)
         if self.channels > self.patch_values:
-            raise ConfigError(
-                f"expected at most {self.patch_values} channels, got {self.channels}", field="channels"
-            )
+            raise ConfigError(f"expected at most {self.patch_values} channels, got {self.channels}", field="channels")
 
     @property
     def patch_values(self) -> int:
@@ -165,9 +161,7 @@ class LinearCodec(nn.Module):
     @torch.no_grad()
     def decode(self, latent_CHW: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         if latent_CHW.ndim != 3 or latent_CHW.shape[0] != self.config.channels:
-            raise ValueError(
-                f"expected a latent frame [{self.config.channels}, H, W], got {list(latent_CHW.shape)}"
-            )
+            raise ValueError(f"expected a latent frame [{self.config.channels}, H, W], got {list(latent_CHW.shape)}")
         _, rows, columns = latent_CHW.shape
         frames, side = self.config.frames, self.config.side
         latent_NC = latent_CHW.to(self.mean).flatten(1).T.contiguous()

@@ -44,9 +44,7 @@ class LeanOps:
         inner = x_BNC * x_BNC
         return inner.mul_(GELU_CUBE * GELU_LINE).add_(GELU_LINE).mul_(x_BNC).sigmoid_().mul_(x_BNC)
 
-    def store(
-        self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float
-    ) -> Tensor:
+    def store(self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float) -> Tensor:
         heads = memory.keys_BTHD.shape[-2]
         both_BN2C = qkv_BN3C[:, :, :2]
         normed = (both_BN2C.float() * norms_2C).mul_(_inverse(both_BN2C, eps))

@@ -199,9 +199,7 @@ class TritonOps:
         # One kernel of torch's own: it reads and writes once already.
         return F.gelu(x_BNC, approximate="tanh")
 
-    def store(
-        self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float
-    ) -> Tensor:
+    def store(self, qkv_BN3C: Tensor, norms_2C: Tensor, *, turn: Turn, memory: LayerMemory, eps: float) -> Tensor:
         queries: Tensor = _store(
             qkv_BN3C, norms_2C, turn.cos_N1P, turn.sin_N1P, turn.slots_N, memory.keys_BTHD, memory.values_BTHD, eps
         )

@@ -90,9 +90,7 @@ def _switching_clip(pool: ClipPool, start: int) -> int:
     raise ValueError("expected a pool with switches for switch samples, found none: raise switch_share")
 
 
-def _rows(
-    kind: str, config: BatchConfig, pool: ClipPool, *, clip: int, generator: torch.Generator
-) -> tuple[Row, ...]:
+def _rows(kind: str, config: BatchConfig, pool: ClipPool, *, clip: int, generator: torch.Generator) -> tuple[Row, ...]:
     blocks, switch = pool.config.blocks, int(pool.switch[clip])
     if kind == "single":
         block = choose(blocks, generator)

@@ -49,9 +49,7 @@ def critic_loss(x0_hat: Tensor, x: Tensor, *, sigma_B: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def ode_endpoint(
-    predict: Callable[[Tensor, float], Tensor], noisy: Tensor, sigma: float, *, substeps: int
-) -> Tensor:
+def ode_endpoint(predict: Callable[[Tensor, float], Tensor], noisy: Tensor, sigma: float, *, substeps: int) -> Tensor:
     """Where the teacher's own path from `noisy` ends, in Euler steps of equal size: the alternative objective's target.
 
     A point on a path, not a mean over all that might be meant: a student that learns it in one step stays sharp.

@@ -31,9 +31,7 @@ class Networks:
     shift: float
 
 
-def of_bundle(
-    bundle: Bundle, size: tuple[int, int], *, shift: float, steps: tuple[int, ...] = FOUR_STEPS
-) -> Networks:
+def of_bundle(bundle: Bundle, size: tuple[int, int], *, shift: float, steps: tuple[int, ...] = FOUR_STEPS) -> Networks:
     """The demo model in training."""
     schedule = make_schedule(SamplerConfig(steps=steps, shift=shift))
     return Networks(RolloutModel(bundle.transformer, size), bundle.text_encoder.requires_grad_(False), schedule, shift)

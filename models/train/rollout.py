@@ -37,9 +37,7 @@ class OwnKeys:
         keys, values = self.cache.read(layer, plan=self.plan)
         past = self._past(keys.shape[1])
         # Indexing copies, so that later writes to the cache do not reach what backward needs.
-        return attention(
-            q_BNHD, torch.cat([keys[:, past], k_BNHD], dim=1), torch.cat([values[:, past], v_BNHD], dim=1)
-        )
+        return attention(q_BNHD, torch.cat([keys[:, past], k_BNHD], dim=1), torch.cat([values[:, past], v_BNHD], dim=1))
 
     def _past(self, tokens: int) -> Tensor:
         """Which of the cache's tokens are not the pass's own."""

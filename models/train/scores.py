@@ -42,9 +42,7 @@ class StretchScorer:
         self.noisy = tables.noisy.to(device)
         self.stream = tables.clip.to(device)
         self.rope = row_rotation(grid, tables.place).to(device)
-        self.attend = GatheredWindows(
-            tables.window.to(device), sink_rotation(grid, tables.sink_shift).to(device)
-        )
+        self.attend = GatheredWindows(tables.window.to(device), sink_rotation(grid, tables.sink_shift).to(device))
 
     def __call__(
         self, transformer: Transformer, stretch: Stretch, noisy: Tensor, *, sigma_B: Tensor, text: TextKeysValues

@@ -88,7 +88,8 @@ def test_a_copy_comes_back_bit_for_bit_and_not_into_another_kind() -> None:
 def test_what_is_near_is_the_sink_and_the_newest(frames: int, flushed: bool) -> None:
     """Held against the slots that the plans themselves wrote the frames to."""
     spec = WindowSpec()
-    state, where = WindowState(spec), {}
+    state = WindowState(spec)
+    where: dict[int, int] = {}
     for block in range(12):
         if flushed and block == 7:
             planned = state.plan_flush()

@@ -107,9 +107,7 @@ def test_a_stream_of_its_own_needs_a_gpu() -> None:
     assert caught.value.field == "decode_stream"
     assert isinstance(engine(None).parts.lane, InPlace)
     marks = [
-        build_generator(small_preset(), LoadOptions(random_seed=1, speed=Speed(decode_stream=one)))
-        .facts()
-        .fingerprint
+        build_generator(small_preset(), LoadOptions(random_seed=1, speed=Speed(decode_stream=one))).facts().fingerprint
         for one in ("auto", "off")
     ]
     assert marks[0] == marks[1], "it changes no number"

@@ -64,9 +64,7 @@ def test_the_plan_is_what_is_loaded(options: LoadOptions) -> None:
         generator = load_engine(NAME, chosen)
         stream = generator.start(prompts("a red ball"), seed=1)
         make_blocks(generator, stream, 4)
-        assert replace(generator.plan_memory(stream, budget_bytes=10**9), host_bytes=0) == replace(
-            plan, host_bytes=0
-        )
+        assert replace(generator.plan_memory(stream, budget_bytes=10**9), host_bytes=0) == replace(plan, host_bytes=0)
 
 
 def test_placements_make_the_same_frames(options: LoadOptions) -> None:

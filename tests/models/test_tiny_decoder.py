@@ -226,8 +226,6 @@ def test_a_latent_of_other_sizes_is_refused() -> None:
     ("widths", "grow", "channels"),
     [((), (), 4), ((4, 4), (1, 2, 2), 4), ((4, 0, 4), (1, 2, 2), 4), ((4, 4, 4), (1, 2), 4), ((4,), (4,), 0)],
 )
-def test_sizes_that_cannot_be_are_refused(
-    *, widths: tuple[int, ...], grow: tuple[int, ...], channels: int
-) -> None:
+def test_sizes_that_cannot_be_are_refused(*, widths: tuple[int, ...], grow: tuple[int, ...], channels: int) -> None:
     with pytest.raises(ConfigError, match="expected"):
         TinyDecoderConfig(channels, widths=widths, grow=grow)

@@ -28,9 +28,7 @@ def adapted(*, moved: bool) -> tuple[Transformer, dict[str, torch.Tensor]]:
         transformer = Transformer(CONFIG)
     before = {name: tensor.clone() for name, tensor in transformer.state_dict().items()}
     trained = add_adapters(transformer, AdapterConfig(rank=4, alpha=8.0), seed=1)
-    assert sum(parameter.numel() for parameter in trained) == sum(
-        4 * sum(shape) for _, shape in target_shapes(CONFIG)
-    )
+    assert sum(parameter.numel() for parameter in trained) == sum(4 * sum(shape) for _, shape in target_shapes(CONFIG))
     if moved:
         noise = torch.Generator().manual_seed(2)
         with torch.no_grad():

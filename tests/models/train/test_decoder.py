@@ -111,9 +111,7 @@ def test_the_picture_loss_counts_the_object_more() -> None:
     on, off = target.clone(), target.clone()
     on[..., 4:8, 4:8] = 0.5
     off[..., 20:24, 20:24] = 0.5
-    on_object, elsewhere = (
-        float(picture_loss(made, target, mask=mask, object_weight=5.0)) for made in (on, off)
-    )
+    on_object, elsewhere = (float(picture_loss(made, target, mask=mask, object_weight=5.0)) for made in (on, off))
     assert abs(on_object / elsewhere - 5) < 1e-3
     assert float(picture_loss(target, target, mask=mask, object_weight=5.0)) == 0
 

@@ -55,9 +55,7 @@ def test_two_processes_make_the_same_weights_of_different_data(tmp_path: Path, c
     train = ["-m", "models.train", "single", "--config", str(config), "--out", str(out)]
     done = subprocess.run(launch + train, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    first, second = (
-        torch.load(out / name, weights_only=True) for name in (CHECKPOINT, "checkpoint-1.pt")
-    )
+    first, second = (torch.load(out / name, weights_only=True) for name in (CHECKPOINT, "checkpoint-1.pt"))
     assert first["step"] == second["step"] > 0
     assert first["seconds"] == second["seconds"]
     for name, tensor in first["weights"].items():
