@@ -200,6 +200,7 @@ class Loop:
         self.progress.busy = False
         arrivals = self._channel.wait(min(until_due, self._settings.poll_interval))
         self.progress.busy = True
+        self._take_reports()  # what left meanwhile is on screen for the commands that came meanwhile
         self._table.obey(arrivals)
 
     def _moved(self) -> None:

@@ -151,6 +151,8 @@ class FakeChannel:
         self.sent: list[Event] = []
         self.broken = False
         self.waits: list[float] = []
+        self.wakes: list[float] = []
+        """When encoder threads had reported: once for each block."""
         self.script: Callable[[float], None] = lambda _timeout: None
         self._clock = clock
         self._inbox: deque[Arrival] = deque()
@@ -175,4 +177,4 @@ class FakeChannel:
         return self.drain()
 
     def wake(self) -> None:
-        """Nobody sleeps here."""
+        self.wakes.append(self._clock())

@@ -29,7 +29,8 @@ from service.worker.settings import WorkerSettings
 from tests.service.worker.fake_engine import FakeEngine, FakeStream
 from tests.service.worker.fakes import FACTS, SETTINGS, Clock, FakeChannel
 
-PATIENCE = 5.0
+PATIENCE = 60.0
+"""A guard against a hang."""
 
 
 class Stage:
@@ -73,8 +74,9 @@ class Stage:
         return [event for event in self.of(Chunk, session) if isinstance(event, Chunk)]
 
     def wait_for_media(self) -> None:
+        """Until every block that was made has left or failed, and the loop was told."""
         ends_at = time.monotonic() + PATIENCE
-        while len(self.chunks()) < self.loop.progress.blocks and time.monotonic() < ends_at:
+        while len(self.channel.wakes) < self.loop.progress.blocks and time.monotonic() < ends_at:
             time.sleep(0.001)
 
     def _rest(self, timeout: float) -> None:

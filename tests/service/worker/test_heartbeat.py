@@ -11,7 +11,7 @@ from service.ipc import Event, Heartbeat, IpcError
 from service.worker.heartbeat import HeartbeatThread, device_bytes, resident_bytes, watch_parent
 from service.worker.loop import Progress
 
-PATIENCE = 5.0
+PATIENCE = 60.0
 
 
 class Listener:
