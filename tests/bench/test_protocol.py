@@ -20,6 +20,8 @@ ELSEWHERE = (
     ErrorCode.JOB_SET_ASIDE,
     ErrorCode.MEDIA_FAILED,
     ErrorCode.RANGE_INVALID,
+    ErrorCode.SESSION_ELSEWHERE,
+    ErrorCode.STORE_BEHIND,
     ErrorCode.STORE_VERSION_UNKNOWN,
     ErrorCode.URL_FAILED,
     ErrorCode.URL_TOO_LARGE,
