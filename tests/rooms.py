@@ -37,13 +37,15 @@ ROOMS: tuple[Room, ...] = (
     # What H.264 and MP4 ask for, for all who write or read them: worker, jobs and client.
     room("service.media", "service.media av numpy"),
     room("service.store", "service.store service.latent_files service.errors sqlalchemy alembic psycopg"),
+    # What the worker says as what the store keeps, for sessions and jobs alike.
+    room("service.chunk_rows", "service.ipc service.store"),
     # Who asks and what it may: keys are rows of the store; the web framework is the API's affair.
     room("service.access", "service.access service.config service.errors service.store sqlalchemy"),
     # Batch jobs: rows and files, and the sessions of the worker that make them; the web framework is the API's affair.
     room(
         "service.jobs",
-        "service.jobs service.access service.store service.config service.errors service.ipc service.media"
-        " sqlalchemy av PIL numpy",
+        "service.jobs service.access service.store service.chunk_rows service.config service.errors service.ipc"
+        " service.media sqlalchemy av PIL numpy",
     ),
     # What looks at prompts: texts and settings; what it is asked by is the API's affair.
     room("service.hooks", "service.hooks service.config service.errors"),
@@ -61,7 +63,7 @@ ROOMS: tuple[Room, ...] = (
     room(
         "service.api",
         f"{WIRE} service.api service.access service.telemetry service.documents service.config service.ipc"
-        " service.channel service.store service.jobs service.hooks service.outbound service.uploads"
+        " service.channel service.store service.chunk_rows service.jobs service.hooks service.outbound service.uploads"
         " service.latent_files fastapi starlette python_multipart pydantic"
         " pydantic_core uvicorn h11 websockets prometheus_client",
     ),

@@ -23,6 +23,7 @@ from service.api.reply import Reply
 from service.api.services import Services
 from service.api.stats import Pulse
 from service.api.track import Track
+from service.chunk_rows import row_of
 from service.errors import CloseCode, ErrorCode, SessionError, facts_of
 from service.protocol.server import InteractionRejected, SessionDone, VideoDiscard
 from service.store.records import NUMERICS_CHANGED, SessionRecord
@@ -152,7 +153,7 @@ class Hearing:
     # One by one
 
     async def _chunk(self, event: ipc.Chunk) -> None:
-        audience, row = self.audience, translate.chunk_row(event)
+        audience, row = self.audience, row_of(event)
         if audience.started is None or event.sequence != audience.next_sequence:
             message = f"The engine sent chunk {event.sequence} where {audience.next_sequence} was due."
             raise SessionError(ErrorCode.INTERNAL_ERROR, message)

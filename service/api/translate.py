@@ -42,7 +42,7 @@ from service.protocol.server import (
     VideoStart,
 )
 from service.store.prompts import AcceptedPrompt, PromptEnd
-from service.store.records import ChunkRow, StoredCourse
+from service.store.records import StoredCourse
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +117,6 @@ def course_of(course: StoredCourse, event_ids: tuple[str, ...]) -> ipc.Course:
         sequence=course.next_sequence,
         event_ids=event_ids,
         waiting=course.waiting,
-    )
-
-
-def chunk_row(event: ipc.Chunk) -> ChunkRow:
-    """A chunk as it is stored."""
-    return ChunkRow(
-        sequence=event.sequence,
-        take=event.take,
-        block=event.block,
-        attempt=event.attempt,
-        frames=len(event.frames),
-        pts=event.pts,
-        frames_sha256=event.frames_sha256,
     )
 
 

@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Protocol, TypeVar
 
 from service import ipc
+from service.chunk_rows import row_of
 from service.config import ServiceConfig
 from service.errors import ErrorCode, SessionError
 from service.jobs.book import Block, JobBook
@@ -25,7 +26,7 @@ from service.jobs.script import Script, prompt_starts
 from service.jobs.sessions import begins_of, course_of, empty_course, record_of, start_of
 from service.jobs.values import Job, JobFailure
 from service.store.failures import SessionUnknown
-from service.store.records import NUMERICS_CHANGED, ChunkRow, StoredCourse
+from service.store.records import NUMERICS_CHANGED, StoredCourse
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -234,15 +235,7 @@ class Attempt:
         fragments = self._fragments
         length = await _in_thread(lambda: fragments.append(event.payload))
         block = Block(
-            row=ChunkRow(
-                sequence=event.sequence,
-                take=event.take,
-                block=event.block,
-                attempt=event.attempt,
-                frames=len(event.frames),
-                pts=event.pts,
-                frames_sha256=event.frames_sha256,
-            ),
+            row=row_of(event),
             events=event.events,
             media_bytes=length,
             engine_seconds=_engine_seconds(event.timings),

@@ -15,6 +15,7 @@ import msgspec
 
 from models.generator import Generator
 from models.journal import Journal
+from service.chunk_rows import row_of
 from service.ipc import Chunk, Command, Course, CourseBlock, Discarded, Event, Facts, Failed, Rewound, Start
 from service.latent_files import latent_path, session_folder
 from service.store.records import ChunkRow, course_of, events_before
@@ -48,17 +49,7 @@ class Record:
                 assert event.sequence == number, "numbers rise by one"
                 position = sum(row.frames for row in self.course[: event.block]) / SMALL.fps
                 assert event.pts == position, "media time is the place in the video"
-                self.rows.append(
-                    ChunkRow(
-                        sequence=event.sequence,
-                        take=event.take,
-                        block=event.block,
-                        attempt=event.attempt,
-                        frames=len(event.frames),
-                        pts=event.pts,
-                        frames_sha256=event.frames_sha256,
-                    )
-                )
+                self.rows.append(row_of(event))
                 self.events += event.events
                 self.cut, self.next_take, self.active = None, None, event.event_ids
             case Discarded(block=block):
